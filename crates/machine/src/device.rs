@@ -1,0 +1,255 @@
+//! One accelerator.
+
+use crate::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// The stable name of a device: its vendor UUID where a driver gives one, else its PCI address. Never an
+/// index, because indices change with driver load order and visibility masks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeviceId(pub String);
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Who made the accelerator, as job files name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Vendor {
+    Nvidia,
+    Amd,
+    Intel,
+    Gaudi,
+    Ascend,
+    Cambricon,
+    Hygon,
+    MooreThreads,
+    Metax,
+    Iluvatar,
+    Kunlunxin,
+    Enflame,
+    Biren,
+    THead,
+    Google,
+    Aws,
+    Tenstorrent,
+    Rebellions,
+    Furiosa,
+    Qualcomm,
+    Nec,
+    Xilinx,
+    /// On an accelerator class of the PCI bus, but of a maker the table does not have. Shown, never granted.
+    Unknown,
+}
+
+impl Vendor {
+    pub const ALL: [Vendor; 23] = [
+        Vendor::Nvidia,
+        Vendor::Amd,
+        Vendor::Intel,
+        Vendor::Gaudi,
+        Vendor::Ascend,
+        Vendor::Cambricon,
+        Vendor::Hygon,
+        Vendor::MooreThreads,
+        Vendor::Metax,
+        Vendor::Iluvatar,
+        Vendor::Kunlunxin,
+        Vendor::Enflame,
+        Vendor::Biren,
+        Vendor::THead,
+        Vendor::Google,
+        Vendor::Aws,
+        Vendor::Tenstorrent,
+        Vendor::Rebellions,
+        Vendor::Furiosa,
+        Vendor::Qualcomm,
+        Vendor::Nec,
+        Vendor::Xilinx,
+        Vendor::Unknown,
+    ];
+
+    /// The name in job files, listings and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Vendor::Nvidia => "nvidia",
+            Vendor::Amd => "amd",
+            Vendor::Intel => "intel",
+            Vendor::Gaudi => "gaudi",
+            Vendor::Ascend => "ascend",
+            Vendor::Cambricon => "cambricon",
+            Vendor::Hygon => "hygon",
+            Vendor::MooreThreads => "moore-threads",
+            Vendor::Metax => "metax",
+            Vendor::Iluvatar => "iluvatar",
+            Vendor::Kunlunxin => "kunlunxin",
+            Vendor::Enflame => "enflame",
+            Vendor::Biren => "biren",
+            Vendor::THead => "t-head",
+            Vendor::Google => "google",
+            Vendor::Aws => "aws",
+            Vendor::Tenstorrent => "tenstorrent",
+            Vendor::Rebellions => "rebellions",
+            Vendor::Furiosa => "furiosa",
+            Vendor::Qualcomm => "qualcomm",
+            Vendor::Nec => "nec",
+            Vendor::Xilinx => "xilinx",
+            Vendor::Unknown => "unknown",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Vendor> {
+        Vendor::ALL.into_iter().find(|vendor| vendor.name().eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Display for Vendor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What kind of engine the device is; job files say `gpu:2` or `npu:1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceClass {
+    Gpu,
+    Npu,
+    Fpga,
+    Vector,
+}
+
+/// Whether work may be placed on the device. Written by discovery, later by the fault rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state", content = "why")]
+pub enum Health {
+    /// Driver bound and device nodes present.
+    Ready,
+    /// Seen on the bus but not usable; the text says at which step it stops ("driver not bound").
+    Unusable(String),
+}
+
+impl Health {
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Health::Ready)
+    }
+}
+
+/// A device node that a run needs to reach the device, with the numbers a container declares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceNode {
+    /// Absolute path such as `/dev/nvidia0`.
+    pub path: String,
+    pub major: u32,
+    pub minor: u32,
+    /// Nodes like `/dev/nvidiactl` that every run on this vendor's devices gets, whichever device it holds.
+    pub shared: bool,
+}
+
+/// One accelerator, or a hard slice of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    pub id: DeviceId,
+    pub vendor: Vendor,
+    pub class: DeviceClass,
+    /// Marketing name where known ("NVIDIA H100 80GB HBM3"), else the PCI id ("10de:2330").
+    pub model: String,
+    /// Device memory, where the driver or the model table tells.
+    pub memory: Option<Bytes>,
+    /// What visibility masks and vendor tools count by, from 0 in PCI order within a vendor. For display and
+    /// for masks only.
+    pub index: u32,
+    pub pci: Option<PciAddress>,
+    /// The memory node the device hangs off; `None` when firmware does not say.
+    pub numa: Option<u32>,
+    pub driver: Option<String>,
+    pub nodes: Vec<DeviceNode>,
+    pub health: Health,
+}
+
+/// `domain:bus:device.function`. The domain is 32 bits wide: VMD and some hosts number from 0x10000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PciAddress {
+    pub domain: u32,
+    pub bus: u8,
+    pub device: u8,
+    pub function: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a PCI address such as 0000:3b:00.0")]
+pub struct PciAddressError(pub String);
+
+impl FromStr for PciAddress {
+    type Err = PciAddressError;
+
+    fn from_str(text: &str) -> Result<PciAddress, PciAddressError> {
+        let parse = || {
+            let (rest, function) = text.trim().rsplit_once('.')?;
+            let mut parts = rest.split(':');
+            let (domain, bus, device) = (parts.next()?, parts.next()?, parts.next()?);
+            let wide = (4..=8).contains(&domain.len()) && bus.len() == 2 && device.len() == 2 && function.len() == 1;
+            let hexadecimal = [domain, bus, device, function].iter().all(|p| p.bytes().all(|b| b.is_ascii_hexdigit()));
+            if parts.next().is_some() || !wide || !hexadecimal {
+                return None;
+            }
+            let address = PciAddress {
+                domain: u32::from_str_radix(domain, 16).ok()?,
+                bus: u8::from_str_radix(bus, 16).ok()?,
+                device: u8::from_str_radix(device, 16).ok()?,
+                function: u8::from_str_radix(function, 16).ok()?,
+            };
+            (address.device < 32 && address.function < 8).then_some(address)
+        };
+        parse().ok_or_else(|| PciAddressError(text.trim().chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for PciAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PciAddress { domain, bus, device, function } = self;
+        f.pad(&format!("{domain:04x}:{bus:02x}:{device:02x}.{function:x}"))
+    }
+}
+
+impl Serialize for PciAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PciAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PciAddress, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pci_addresses_survive_printing() {
+        for text in ["0000:3b:00.0", "10000:e1:1f.7", "0001:00:02.1"] {
+            assert_eq!(text.parse::<PciAddress>().unwrap().to_string(), text);
+        }
+        for text in ["", "3b:00.0", "0000:3b:00", "0000:3b:20.0", "0000:3b:00.8", "0000:3b:00.0:1", "zzzz:3b:00.0"] {
+            assert!(text.parse::<PciAddress>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn vendor_names_are_unique_and_read_back() {
+        for vendor in Vendor::ALL {
+            assert_eq!(Vendor::from_name(vendor.name()), Some(vendor));
+            assert_eq!(serde_json::to_string(&vendor).unwrap(), format!("\"{}\"", vendor.name()));
+        }
+        assert_eq!(Vendor::from_name("NVIDIA"), Some(Vendor::Nvidia));
+        assert_eq!(Vendor::from_name("voodoo"), None);
+    }
+}

@@ -1,0 +1,20 @@
+//! What hardware is.
+//!
+//! Everything else in Ashlar talks about a machine through these values: the cores and
+//! memory nodes the kernel reports, the accelerators on its buses, and the [`Grant`] of them that one run
+//! holds. They are plain data: `host` fills them from `/sys` and `/proc`, `placement` decides over them,
+//! `sandbox` enforces them. Nothing here reads a file, a clock or the environment.
+
+mod bytes;
+mod cpuset;
+mod device;
+mod facts;
+mod grant;
+mod topology;
+
+pub use bytes::Bytes;
+pub use cpuset::{CpuSet, CpuSetError};
+pub use device::{Device, DeviceClass, DeviceId, DeviceNode, Health, PciAddress, PciAddressError, Vendor};
+pub use facts::{CgroupMode, Facts};
+pub use grant::{CpuShare, Grant, PortRange, RankGrant};
+pub use topology::{Cpu, Machine, Nic, NumaNode, Package};

@@ -1,0 +1,170 @@
+//! The values a decision is made of.
+
+use machine::{Bytes, CpuShare, DeviceId, Grant, Machine};
+use serde::{Deserialize, Serialize};
+use spec::{JobId, JobSpec, Limits, Queue, RunId, Time};
+use std::sync::Arc;
+
+/// Everything a decision looks at. Plain data, so that a test, a dry run and the simulator make one as easily
+/// as the daemon.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The state this was taken from; a plan based on an older one is refused.
+    pub generation: u64,
+    pub machines: Vec<MachineSnapshot>,
+    pub running: Vec<Running>,
+    pub waiting: Vec<Waiting>,
+    pub queues: Vec<QueueSnapshot>,
+}
+
+#[derive(Clone, Debug)]
+pub struct MachineSnapshot {
+    pub machine: Arc<Machine>,
+    /// Nothing new starts here while false (its node has not reported yet, or is draining).
+    pub accepts: bool,
+}
+
+/// A run that holds its grant, from the moment it was adopted until its end was observed.
+#[derive(Clone, Debug)]
+pub struct Running {
+    pub run: RunId,
+    pub queue: String,
+    pub user: String,
+    pub name: String,
+    pub grant: Grant,
+    /// When the grant was given.
+    pub since: Time,
+    /// By `expect` or `limit`, whichever is earlier; `None` when the job gave neither.
+    pub expected_end: Option<Time>,
+}
+
+/// A job that holds nothing.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub job: JobId,
+    pub spec: Arc<JobSpec>,
+    pub queue: String,
+    pub user: String,
+    pub submitted: Time,
+    /// What keeps the job from being considered at all; the planner turns each into a reason.
+    pub gates: Vec<Gate>,
+}
+
+/// A condition outside the machine that must pass before a job may be placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "gate")]
+pub enum Gate {
+    /// Another job must end first.
+    After { job: JobId, condition: spec::DependencyCondition },
+    /// As many tasks of the array as allowed are running.
+    ArrayLimit { at_once: u32 },
+    /// The next attempt waits for its back-off.
+    Backoff { until: Time },
+}
+
+#[derive(Clone, Debug)]
+pub struct QueueSnapshot {
+    pub queue: Queue,
+    /// Weighted CPU-and-device time the queue used lately, in CPU-milliseconds, halved every [`Policy::usage_half_life`].
+    pub recent_usage: u64,
+}
+
+/// Settings of the decision that are no facts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Waiting jobs, in order, whose planned start no later job may delay. Jobs behind them start as soon as
+    /// they fit beside those reservations.
+    pub reservations: usize,
+    /// Assumed for a job that gives neither `expect` nor `limit`.
+    pub default_expect: spec::Span,
+    pub usage_half_life: spec::Span,
+    /// Ports leased to gangs: first and one past the last.
+    pub ports: (u16, u16),
+    pub ports_per_run: u16,
+    /// Memory of a machine that is never granted, in thousandths.
+    pub memory_reserve_permille: u32,
+    /// Reasons in full are computed for this many waiting jobs; those behind get a short one.
+    pub explained: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            reservations: 8,
+            default_expect: spec::Span::hours(24),
+            usage_half_life: spec::Span::hours(24),
+            // Below the kernel's usual ephemeral range (32768 to 60999), above the services of /etc/services.
+            ports: (21_000, 31_000),
+            ports_per_run: 16,
+            memory_reserve_permille: 50,
+            explained: 256,
+        }
+    }
+}
+
+/// The whole decision. Immutable and fully specific: carrying it out makes no choices.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[must_use]
+pub struct Plan {
+    /// [`Snapshot::generation`] of what was decided on.
+    pub based_on: u64,
+    pub starts: Vec<Start>,
+    pub reservations: Vec<Reservation>,
+    /// For every waiting job that does not start: why, most important first. Never empty for a job that waits.
+    pub reasons: Vec<(JobId, Vec<Reason>)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    pub job: JobId,
+    pub grant: Grant,
+}
+
+/// When a waiting job is planned to start if everything running takes as long as it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    pub job: JobId,
+    pub at: Time,
+}
+
+/// One thing that keeps one job from starting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub blocker: Blocker,
+    /// Runs that hold what is missing, largest share first; at most eight.
+    pub held_by: Vec<RunId>,
+    /// The smallest change to the job that would start it now, where there is one ("ask for 3 CPUs instead of 4").
+    pub change: Option<String>,
+    /// When the blocker is planned to go away.
+    pub until: Option<Time>,
+    /// Waiting alone will never start the job.
+    pub never: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Blocker {
+    /// Free CPUs on the best machine are too few. Thousandths of a CPU for the whole gang.
+    Cpus { wanted: CpuShare, free: CpuShare, total: CpuShare },
+    Memory { wanted: Bytes, free: Bytes, total: Bytes },
+    /// Devices that fit the request: wanted by the gang, free, and there at all.
+    Devices { request: String, wanted: u32, free: u32, total: u32, busy: Vec<DeviceId> },
+    Ports,
+    /// The limit of the queue, named as in its file ("cpus", "memory", "devices", "runs").
+    QueueLimit { queue: String, what: String, limit: u64, held: u64, limits: Limits },
+    /// Starting now would delay this job, which comes first and has a planned start.
+    Reservation { job: JobId, at: Time },
+    /// Other jobs are ahead in the order and were not all placed.
+    Behind { jobs: u64 },
+    Gate(Gate),
+    /// No machine has joined, or none accepts work at the moment.
+    NoMachine,
+}
+
+/// A broken promise found in a plan by [`crate::check`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}: {detail}")]
+pub struct Violation {
+    pub rule: &'static str,
+    pub detail: String,
+}
