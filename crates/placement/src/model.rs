@@ -145,17 +145,42 @@ pub struct Reason {
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Blocker {
     /// Free CPUs on the best machine are too few. Thousandths of a CPU for the whole gang.
-    Cpus { wanted: CpuShare, free: CpuShare, total: CpuShare },
-    Memory { wanted: Bytes, free: Bytes, total: Bytes },
+    Cpus {
+        wanted: CpuShare,
+        free: CpuShare,
+        total: CpuShare,
+    },
+    Memory {
+        wanted: Bytes,
+        free: Bytes,
+        total: Bytes,
+    },
     /// Devices that fit the request: wanted by the gang, free, and there at all.
-    Devices { request: String, wanted: u32, free: u32, total: u32, busy: Vec<DeviceId> },
+    Devices {
+        request: String,
+        wanted: u32,
+        free: u32,
+        total: u32,
+        busy: Vec<DeviceId>,
+    },
     Ports,
     /// The limit of the queue, named as in its file ("cpus", "memory", "devices", "runs").
-    QueueLimit { queue: String, what: String, limit: u64, held: u64, limits: Limits },
+    QueueLimit {
+        queue: String,
+        what: String,
+        limit: u64,
+        held: u64,
+        limits: Limits,
+    },
     /// Starting now would delay this job, which comes first and has a planned start.
-    Reservation { job: JobId, at: Time },
+    Reservation {
+        job: JobId,
+        at: Time,
+    },
     /// Other jobs are ahead in the order and were not all placed.
-    Behind { jobs: u64 },
+    Behind {
+        jobs: u64,
+    },
     Gate(Gate),
     /// No machine has joined, or none accepts work at the moment.
     NoMachine,

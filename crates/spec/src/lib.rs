@@ -15,12 +15,13 @@ mod time;
 pub use assignment::{Assignment, Identity, RunOrder, StopOrder};
 pub use ids::{IdError, JobId, RunId};
 pub use job::{
-    Array, Checkpoint, CpuRequest, Dependency, DependencyCondition, DeviceRequest, Environment, Isolation, JobSpec, Launch, Mount,
-    Network, Notify, NotifyOn, Packages, Retry, RetryOn, Signal, Work,
+    Array, Checkpoint, CpuRequest, Dependency, DependencyCondition, DeviceRequest, Environment, Isolation, JobSpec, Launch, Mount, Network,
+    Notify, NotifyOn, Packages, Retry, RetryOn, Signal, Work,
 };
 pub use machine::Bytes;
 pub use report::{
-    Enforced, EndCause, IsolationLevel, IsolationMark, IsolationReport, RankReport, RankState, Report, RunPhase, RunReport, StageTime, Usage,
+    EndCause, Enforced, IsolationLevel, IsolationMark, IsolationReport, RankReport, RankState, Report, RunPhase, RunReport, StageTime,
+    Usage,
 };
 pub use tenant::{Limits, Queue};
 pub use time::{Span, Time};

@@ -47,18 +47,35 @@ pub enum EndCause {
     /// Every rank left with code 0.
     Success,
     /// This rank was the first to leave with a code other than 0.
-    Exit { rank: u32, code: i32 },
+    Exit {
+        rank: u32,
+        code: i32,
+    },
     /// This rank was the first to be killed by a signal that we did not send.
-    Signalled { rank: u32, signal: i32 },
+    Signalled {
+        rank: u32,
+        signal: i32,
+    },
     /// The kernel killed a process of the run because its memory was used up.
-    OutOfMemory { rank: Option<u32>, limit: Bytes, peak: Bytes },
-    Limit { limit: Span },
+    OutOfMemory {
+        rank: Option<u32>,
+        limit: Bytes,
+        peak: Bytes,
+    },
+    Limit {
+        limit: Span,
+    },
     /// A stop order was carried out.
     Stopped,
     /// No rank ever ran; the text says what failed and the hint what to do.
-    StartFailed { message: String, hint: Option<String> },
+    StartFailed {
+        message: String,
+        hint: Option<String>,
+    },
     /// The supervisor or the machine went away under the run.
-    Lost { message: String },
+    Lost {
+        message: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

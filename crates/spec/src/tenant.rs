@@ -31,13 +31,6 @@ pub struct Limits {
 
 impl Default for Queue {
     fn default() -> Queue {
-        Queue {
-            name: "default".into(),
-            tenant: "default".into(),
-            weight: 1,
-            limits: Limits::default(),
-            users: vec![],
-            groups: vec![],
-        }
+        Queue { name: "default".into(), tenant: "default".into(), weight: 1, limits: Limits::default(), users: vec![], groups: vec![] }
     }
 }

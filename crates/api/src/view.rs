@@ -1,0 +1,196 @@
+//! What goes over the wire: requests, replies and views of the state.
+
+use machine::{Bytes, Grant, Machine};
+use serde::{Deserialize, Serialize};
+use spec::{EndCause, IsolationReport, JobId, JobSpec, Queue, RankReport, RunId, StageTime, Time, Usage};
+
+/// `POST /v1/jobs`: several jobs become durable with one write to disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SubmitRequest {
+    pub jobs: Vec<SubmitItem>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SubmitItem {
+    pub spec: JobSpec,
+    /// A repeated submission with the same key is the same job.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SubmitReply {
+    /// One for each job of the request, in order.
+    pub results: Vec<SubmitResult>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SubmitResult {
+    Accepted(JobId),
+    Refused(ErrorBody),
+}
+
+/// The body of every reply that is no success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ErrorBody {
+    pub kind: ErrorKind,
+    pub message: String,
+    #[serde(default)]
+    pub hint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// The request is wrong (HTTP 400, exit code 2).
+    Input,
+    /// There is no such thing, or it is not yours to see (404, exit code 1).
+    NotFound,
+    /// The asked thing cannot be done in this state (409, exit code 1).
+    Conflict,
+    /// Not allowed (403, exit code 3).
+    Denied,
+    /// No node, or it cannot serve now: disk full, shutting down (503, exit code 3).
+    Unavailable,
+    /// Our fault (500, exit code 4).
+    Internal,
+}
+
+/// One line of `ashlar jobs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRow {
+    pub id: JobId,
+    pub name: String,
+    /// `waiting, starting, running, stopping, succeeded, failed, cancelled`.
+    pub state: String,
+    pub exit_code: Option<i32>,
+    pub user: String,
+    pub queue: String,
+    pub ranks: u32,
+    pub submitted: Time,
+    pub started: Option<Time>,
+    pub ended: Option<Time>,
+    /// For a waiting job the first reason, for an ended one how it ended.
+    pub note: Option<String>,
+}
+
+/// `GET /v1/jobs`: newest first. `next` is passed as `before` to get the page after this one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobsPage {
+    pub jobs: Vec<JobRow>,
+    pub next: Option<JobId>,
+}
+
+/// `GET /v1/jobs/{id}`: everything about one job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    #[serde(flatten)]
+    pub row: JobRow,
+    pub spec: JobSpec,
+    /// Why it waits, most important first; empty when it does not.
+    pub reasons: Vec<ReasonView>,
+    pub planned_start: Option<Time>,
+    pub outcome: Option<String>,
+    /// Newest last.
+    pub runs: Vec<RunView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunView {
+    pub run: RunId,
+    /// `starting, running, stopping, ended`.
+    pub state: String,
+    pub cause: Option<EndCause>,
+    pub grant: Grant,
+    pub granted: Time,
+    pub started: Option<Time>,
+    pub ended: Option<Time>,
+    pub ranks: Vec<RankReport>,
+    pub isolation: Option<IsolationReport>,
+    pub stages: Vec<StageTime>,
+    pub usage: Option<Usage>,
+}
+
+/// One blocking constraint, as data and as a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonView {
+    /// `cpus, memory, devices, ports, queue-limit, reservation, behind, after, array-limit, backoff, no-machine`.
+    pub kind: String,
+    pub text: String,
+    /// Runs that hold what is missing, where the asker may see them: "12-1 (train, ada)".
+    pub held_by: Vec<String>,
+    /// The nearest change that would start the job now.
+    pub change: Option<String>,
+    pub until: Option<Time>,
+    pub never: bool,
+}
+
+/// `POST /v1/plan`: what a submission would lead to now. Nothing is written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlanView {
+    pub verdict: PlanVerdict,
+    pub grant: Option<Grant>,
+    pub planned_start: Option<Time>,
+    pub reasons: Vec<ReasonView>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlanVerdict {
+    StartsNow,
+    Waits,
+    Never,
+}
+
+/// `GET /v1/machine`: the machine and who holds what of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MachineView {
+    pub machine: Machine,
+    /// Current holders the asker may see by name; others appear without user and name.
+    pub held: Vec<Held>,
+    pub now: Time,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Held {
+    pub run: Option<RunId>,
+    pub user: Option<String>,
+    pub name: Option<String>,
+    pub grant: Grant,
+}
+
+/// One line of `ashlar queues`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QueueView {
+    #[serde(flatten)]
+    pub queue: Queue,
+    /// Its part of all weights, in thousandths.
+    pub share_permille: u32,
+    pub running: u64,
+    pub waiting: u64,
+    /// Thousandths of a CPU.
+    pub held_cpu_milli: u64,
+    pub held_memory: Bytes,
+    pub held_devices: u64,
+}
+
+/// `GET /v1/jobs/{id}/logs`: a piece of the merged output of one rank.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LogQuery {
+    pub run: RunId,
+    pub rank: u32,
+    /// Bytes from the start of the output.
+    pub offset: u64,
+    pub max: u32,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LogChunk {
+    /// Where `data` begins; larger than asked when older output was dropped.
+    pub offset: u64,
+    pub data: Vec<u8>,
+    /// No more output will come.
+    pub ended: bool,
+}

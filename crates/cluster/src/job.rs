@@ -1,0 +1,96 @@
+//! Jobs and their runs as the state remembers them.
+
+use machine::Grant;
+use serde::{Deserialize, Serialize};
+use spec::{Dependency, EndCause, Identity, IsolationReport, JobId, JobSpec, RankReport, RunId, StageTime, StopOrder, Time, Usage};
+use std::sync::Arc;
+
+/// One job (or one task of an array) with everything that ever happened to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    pub id: JobId,
+    pub spec: Arc<JobSpec>,
+    pub owner: Identity,
+    pub queue: String,
+    pub state: JobState,
+    pub submitted: Time,
+    /// First instruction of the first run that got so far.
+    pub started: Option<Time>,
+    pub ended: Option<Time>,
+    /// Set with the end: 0, the code of the first failing rank, 128 + signal, 124 at the limit, 137 out of memory,
+    /// 130 when cancelled, 125 when nothing could be started or the run was lost.
+    pub exit_code: Option<i32>,
+    /// One sentence on how it ended.
+    pub outcome: Option<String>,
+    /// Dependencies not met yet.
+    pub after: Vec<Dependency>,
+    /// The next attempt is not placed before this.
+    pub not_before: Option<Time>,
+    /// Who asked for the cancellation.
+    pub cancelled_by: Option<Identity>,
+    /// Newest last. At most [`spec::Retry::attempts`].
+    pub runs: Vec<Run>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobState {
+    Waiting,
+    Starting,
+    Running,
+    Stopping,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl JobState {
+    pub fn is_terminal(self) -> bool {
+        matches!(self, JobState::Succeeded | JobState::Failed | JobState::Cancelled)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            JobState::Waiting => "waiting",
+            JobState::Starting => "starting",
+            JobState::Running => "running",
+            JobState::Stopping => "stopping",
+            JobState::Succeeded => "succeeded",
+            JobState::Failed => "failed",
+            JobState::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    pub id: RunId,
+    pub grant: Grant,
+    pub adopted: Time,
+    /// The assignment generation that first listed the run.
+    pub ordered_in: u64,
+    pub state: RunState,
+    pub stop: Option<StopOrder>,
+    pub started: Option<Time>,
+    pub ended: Option<Time>,
+    pub ranks: Vec<RankReport>,
+    pub isolation: Option<IsolationReport>,
+    pub stages: Vec<StageTime>,
+    pub usage: Option<Usage>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state", content = "cause")]
+pub enum RunState {
+    Starting,
+    Running,
+    Stopping,
+    Ended(EndCause),
+}
+
+impl RunState {
+    pub fn is_ended(&self) -> bool {
+        matches!(self, RunState::Ended(_))
+    }
+}
