@@ -58,6 +58,32 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// The HTTP status that carries it.
+    pub fn status(self) -> u16 {
+        match self {
+            ErrorKind::Input => 400,
+            ErrorKind::NotFound => 404,
+            ErrorKind::Conflict => 409,
+            ErrorKind::Denied => 403,
+            ErrorKind::Unavailable => 503,
+            ErrorKind::Internal => 500,
+        }
+    }
+
+    /// The kind of a reply whose body is not ours, such as one of a proxy.
+    pub fn of_status(status: u16) -> ErrorKind {
+        match status {
+            401 | 403 | 407 => ErrorKind::Denied,
+            404 => ErrorKind::NotFound,
+            409 => ErrorKind::Conflict,
+            400..=499 => ErrorKind::Input,
+            502..=504 => ErrorKind::Unavailable,
+            _ => ErrorKind::Internal,
+        }
+    }
+}
+
 /// One line of `ashlar jobs`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRow {
@@ -95,6 +121,9 @@ pub struct JobView {
     pub outcome: Option<String>,
     /// Newest last.
     pub runs: Vec<RunView>,
+    /// For an array as a whole, its tasks by index; `row` then sums them up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<JobRow>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
