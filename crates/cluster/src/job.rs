@@ -32,6 +32,17 @@ pub struct Job {
     pub runs: Vec<Run>,
 }
 
+impl Job {
+    /// The run that holds a grant: the newest, unless its end has been observed.
+    pub fn live_run(&self) -> Option<&Run> {
+        self.runs.last().filter(|run| !run.state.is_ended())
+    }
+
+    pub(crate) fn live_run_mut(&mut self) -> Option<&mut Run> {
+        self.runs.last_mut().filter(|run| !run.state.is_ended())
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobState {

@@ -1,0 +1,335 @@
+//! The loop around the state: inputs in, a batch out.
+
+use crate::snapshot::View;
+use crate::{Answer, Batch, Command, Effects, Input, Job, JobState, Refusal, State};
+use diagnosis::{Finding, Severity};
+use crate::standin::WhatIf;
+use placement::{Blocker, Gate, Plan, Policy, Reason, Snapshot, Waiting};
+use spec::{Identity, JobId, JobSpec, Report, Span, Time};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// The decider: the state, and the latest plan made from it. Does no I/O and reads no clock.
+///
+/// After a batch of [`Core::step`] could not be written to disk, the core knows things that never happened:
+/// throw it away and make a new one from what is on disk.
+#[derive(Debug)]
+pub struct Core {
+    state: State,
+    policy: Policy,
+    plan: Plan,
+    planned_at: Time,
+    replan: bool,
+    view: View,
+    changed_jobs: BTreeSet<JobId>,
+    /// Machines that joined since this core was made, and when each last reported.
+    joined: BTreeMap<String, Option<Time>>,
+    accepts: BTreeSet<String>,
+    recent: Recent,
+    alarms: VecDeque<Finding>,
+}
+
+/// How jobs ended that ended since this core was made, newest 10,000: for jobs that name them under `after`
+/// while the archive is still being written.
+#[derive(Debug, Default)]
+struct Recent {
+    outcomes: BTreeMap<JobId, JobState>,
+    order: VecDeque<JobId>,
+}
+
+const RECENT: usize = 10_000;
+const ALARMS: usize = 100;
+
+/// A plan whose next promised start has passed is made again, but not more often than this.
+const PLAN_AGAIN: Span = Span::seconds(30);
+
+impl Recent {
+    fn insert(&mut self, job: JobId, state: JobState) {
+        if self.outcomes.insert(job, state).is_none() {
+            self.order.push_back(job);
+        }
+        while self.order.len() > RECENT {
+            if let Some(oldest) = self.order.pop_front() {
+                self.outcomes.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// What one step gathers.
+#[derive(Default)]
+struct Gathered {
+    batch: Batch,
+    /// Machines to be told their assignment, changed or not.
+    tell: BTreeSet<String>,
+}
+
+impl Core {
+    /// No machine accepts work until it has joined this core ([`Input::Join`]): what a state from disk
+    /// remembers of a machine may be long past.
+    pub fn new(state: State, policy: Policy) -> Core {
+        let mut core = Core {
+            view: View::default(),
+            changed_jobs: state.jobs().keys().copied().collect(),
+            state,
+            policy,
+            plan: Plan::default(),
+            planned_at: Time(0),
+            replan: true,
+            joined: BTreeMap::new(),
+            accepts: BTreeSet::new(),
+            recent: Recent::default(),
+            alarms: VecDeque::new(),
+        };
+        core.refresh(Time(0));
+        core
+    }
+
+    /// Takes in the inputs, wakes what is due, plans if something changed, adopts the plan if it is sound.
+    ///
+    /// The state is ahead of the disk from here until the batch is committed.
+    pub fn step(&mut self, inputs: Vec<Input>, now: Time) -> Batch {
+        let mut gathered = Gathered::default();
+        for input in inputs {
+            let answer = self.take(input, now, &mut gathered);
+            gathered.batch.answers.push(answer);
+        }
+        if self.state.due(now) {
+            self.log(Command::Wake { at: now }, &mut gathered);
+        }
+        if self.replan || self.plan_is_past(now) {
+            self.decide(now, &mut gathered);
+        }
+        if !self.changed_jobs.is_empty() || self.view.snapshot().generation != self.state.generation() {
+            self.refresh(now);
+        }
+        let Gathered { mut batch, tell } = gathered;
+        batch.assignments = tell.iter().map(|machine| self.state.assignment(machine)).collect();
+        batch
+    }
+
+    fn take(&mut self, input: Input, now: Time, gathered: &mut Gathered) -> Answer {
+        match input {
+            Input::Submit { spec, owner, key, ended } => self.submit(spec, owner, key, ended, now, gathered),
+            Input::Cancel { job, by, kill } => {
+                let answer = self.log(Command::Cancel { job, by, kill, at: now }, gathered);
+                match (answer, self.recent.outcomes.get(&job)) {
+                    (Answer::Refused(Refusal::NoSuchJob(_)), Some(state)) => {
+                        Answer::Refused(Refusal::AlreadyEnded { job, state: state.name() })
+                    }
+                    (answer, _) => answer,
+                }
+            }
+            Input::Join { machine } => {
+                // Told its assignment whether or not it is new to us: its node may have restarted.
+                gathered.tell.insert(machine.id.clone());
+                self.replan |= self.accepts.insert(machine.id.clone());
+                self.joined.entry(machine.id.clone()).or_default();
+                self.log(Command::Join { machine, at: now }, gathered)
+            }
+            Input::Queues { queues } => self.log(Command::Queues { queues, at: now }, gathered),
+            Input::Observe { report } => self.observe(report, now, gathered),
+            Input::Tick => Answer::Done,
+        }
+    }
+
+    fn submit(
+        &mut self,
+        spec: Arc<JobSpec>,
+        owner: Identity,
+        key: Option<String>,
+        ended: Vec<(JobId, JobState)>,
+        now: Time,
+        gathered: &mut Gathered,
+    ) -> Answer {
+        if let Some(job) = key.as_deref().and_then(|key| self.state.submitted_as(owner.uid, key)) {
+            return Answer::Accepted(job);
+        }
+        let ended = self.with_recent(&spec, ended);
+        let number = self.state.next_number();
+        match self.log(Command::Submit { number, spec, owner, key, ended, at: now }, gathered) {
+            Answer::Done => Answer::Accepted(JobId::new(number)),
+            other => other,
+        }
+    }
+
+    /// `ended`, and what this core itself knows of the jobs that `spec` waits for.
+    fn with_recent(&self, spec: &JobSpec, mut ended: Vec<(JobId, JobState)>) -> Vec<(JobId, JobState)> {
+        for dependency in &spec.after {
+            let known = self.state.is_live(dependency.job) || ended.iter().any(|(job, _)| *job == dependency.job);
+            if let Some(state) = self.recent.outcomes.get(&dependency.job).filter(|_| !known) {
+                ended.push((dependency.job, *state));
+            }
+        }
+        ended
+    }
+
+    fn observe(&mut self, report: Report, now: Time, gathered: &mut Gathered) -> Answer {
+        let machine = report.machine.clone();
+        if let Some(seen) = self.joined.get_mut(&machine) {
+            *seen = Some(now);
+        }
+        // A node that works by an older assignment has not got the newest one: say it again.
+        let behind = self.state.machines().get(&machine).is_some_and(|known| report.generation < known.assignment_generation);
+        if behind {
+            gathered.tell.insert(machine);
+        }
+        self.log(Command::Observe { report, at: now }, gathered)
+    }
+
+    /// Applies a command and, if it changed anything, puts it into the batch.
+    fn log(&mut self, command: Command, gathered: &mut Gathered) -> Answer {
+        let effects = match self.state.apply(&command) {
+            Ok(effects) => effects,
+            Err(refusal) => return Answer::Refused(refusal),
+        };
+        if effects.changed {
+            gathered.batch.records.push(command);
+            self.collect(effects, gathered);
+        }
+        Answer::Done
+    }
+
+    fn collect(&mut self, effects: Effects, gathered: &mut Gathered) {
+        self.replan |= effects.replan;
+        self.changed_jobs.extend(effects.changed_jobs);
+        gathered.tell.extend(effects.changed_machines);
+        effects.ended.iter().for_each(|job| self.recent.insert(job.id, job.state));
+        effects.finished_arrays.iter().for_each(|(id, state)| self.recent.insert(*id, *state));
+        gathered.batch.archived.extend(effects.ended);
+        gathered.batch.notices.extend(effects.notices);
+    }
+
+    /// One plan for everything that changed in this step.
+    fn decide(&mut self, now: Time, gathered: &mut Gathered) {
+        self.refresh(now);
+        self.replan = false;
+        self.planned_at = now;
+        self.plan = crate::standin::plan(self.view.snapshot(), &self.policy, now);
+        let violations = crate::standin::check(&self.plan, self.view.snapshot(), &self.policy);
+        if !violations.is_empty() {
+            let evidence = violations.iter().map(ToString::to_string).collect();
+            self.alarm("plan.unsound", "a plan broke a rule and was not adopted", evidence);
+            self.plan.starts.clear();
+            return;
+        }
+        if self.plan.starts.is_empty() {
+            return;
+        }
+        let adopt = Command::Adopt { based_on: self.plan.based_on, starts: self.plan.starts.clone(), at: now };
+        if let Answer::Refused(refusal) = self.log(adopt, gathered) {
+            self.alarm("plan.refused", "a plan did not fit the state it was made from", vec![refusal.to_string()]);
+            self.plan.starts.clear();
+        }
+    }
+
+    fn alarm(&mut self, id: &str, title: &str, evidence: Vec<String>) {
+        self.alarms.push_back(Finding {
+            id: id.into(),
+            severity: Severity::Critical,
+            title: title.into(),
+            detail: "nothing was started by it; what runs is not touched".into(),
+            evidence,
+            hint: Some("this is a bug in Ashlar; please report it with the evidence".into()),
+            source: "docs/concepts/state-machine.md".into(),
+        });
+        while self.alarms.len() > ALARMS {
+            self.alarms.pop_front();
+        }
+    }
+
+    fn refresh(&mut self, now: Time) {
+        let changed = std::mem::take(&mut self.changed_jobs);
+        self.view.refresh(&self.state, &changed, &self.accepts, self.policy.usage_half_life, now);
+    }
+
+    /// The moment at which the plan stops being the truth by itself: the first planned start.
+    fn plan_ends(&self) -> Option<Time> {
+        let first = self.plan.reservations.iter().map(|reservation| reservation.at).min()?;
+        Some(first.max(self.planned_at + PLAN_AGAIN))
+    }
+
+    fn plan_is_past(&self, now: Time) -> bool {
+        // A plan made in the future was made before the clock stepped back.
+        self.plan_ends().is_some_and(|at| at <= now) || (self.planned_at > now && !self.plan.reservations.is_empty())
+    }
+
+    /// When [`Core::step`] should next be called although nothing happens.
+    pub fn next_wake(&self) -> Option<Time> {
+        [self.state.next_due(), self.plan_ends()].into_iter().flatten().min()
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The latest plan. Its starts have been adopted.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What the planner is shown now.
+    pub fn snapshot(&self) -> &Snapshot {
+        self.view.snapshot()
+    }
+
+    /// Findings about this core itself, oldest first. Empty unless there is a bug.
+    pub fn alarms(&self) -> impl Iterator<Item = &Finding> {
+        self.alarms.iter()
+    }
+
+    /// When the machine last reported to this core; `None` when it has not.
+    pub fn last_report(&self, machine: &str) -> Option<Time> {
+        self.joined.get(machine).copied().flatten()
+    }
+
+    /// Why the job waits, most important first. Empty only when it does not wait.
+    pub fn reasons(&self, id: JobId) -> Vec<Reason> {
+        let Some(job) = self.state.job(id).filter(|job| job.state == JobState::Waiting) else { return vec![] };
+        let planned = self.plan.reasons.iter().find(|(job, _)| *job == id).map(|(_, reasons)| reasons);
+        match planned {
+            Some(reasons) if !reasons.is_empty() => reasons.clone(),
+            _ => vec![self.plain_reason(job)],
+        }
+    }
+
+    /// For a job that the latest plan says nothing of, because it could not be adopted.
+    fn plain_reason(&self, job: &Job) -> Reason {
+        let gate = job.after.first().map(|after| Gate::After { job: after.job, condition: after.condition });
+        let gate = gate.or(job.not_before.map(|until| Gate::Backoff { until }));
+        let blocker = match gate {
+            Some(gate) => Blocker::Gate(gate),
+            None if self.accepts.is_empty() => Blocker::NoMachine,
+            None => Blocker::Behind { jobs: self.state.waiting().take_while(|other| other.id < job.id).count() as u64 },
+        };
+        Reason { blocker, held_by: vec![], change: None, until: job.not_before, never: false }
+    }
+
+    /// When the job is planned to start, if it is among those planned that far.
+    pub fn planned_start(&self, id: JobId) -> Option<Time> {
+        self.plan.reservations.iter().find(|reservation| reservation.job == id).map(|reservation| reservation.at)
+    }
+
+    /// What a submission would lead to now. Of an array, its first task. Nothing changes. `ended` is as in
+    /// [`Input::Submit`]. Refused as the submission would be, and when the job would be cancelled at once.
+    pub fn what_if(&self, spec: Arc<JobSpec>, owner: &Identity, ended: &[(JobId, JobState)], now: Time) -> Result<WhatIf, Refusal> {
+        let queue = self.state.queue_for(&spec, owner)?.name.clone();
+        let ended = self.with_recent(&spec, ended.to_vec());
+        let (after, never) = self.state.open_dependencies(&spec.after, &ended)?;
+        if let Some((dependency, _)) = never {
+            return Err(Refusal::Inconsistent(format!("it could never start: job {} did not end as 'after' asks", dependency.job)));
+        }
+        let gates = after.iter().map(|after| Gate::After { job: after.job, condition: after.condition }).collect();
+        let number = self.state.next_number();
+        let job = match &spec.array {
+            Some(array) => JobId { number, task: array.indices().next() },
+            None => JobId::new(number),
+        };
+        let waiting = Waiting { job, spec, queue, user: owner.user.clone(), submitted: now, gates };
+        Ok(crate::standin::what_if(self.view.snapshot(), &self.policy, now, waiting))
+    }
+}
