@@ -1,0 +1,27 @@
+//! One look at the whole machine.
+
+use crate::cgroup::Cgroups;
+use crate::{HostError, Root, facts, nics, text, topology, vendor};
+use machine::Machine;
+
+/// Reads the machine below `root`. Vendor libraries are not touched: what only NVIDIA's library tells is added by
+/// [`crate::merge_nvml`]. Takes some milliseconds.
+///
+/// # Errors
+/// When no CPU is found, or this process may use none. Everything else that is missing leaves its field at "unknown".
+pub fn probe(root: &Root) -> Result<Machine, HostError> {
+    let groups = Cgroups::read(root);
+    let infos = root.text("proc/cpuinfo").map(|text| text::cpuinfo(&text)).unwrap_or_default();
+    let hostname = facts::hostname(root);
+    let mut machine = Machine {
+        id: facts::machine_id(root, &hostname),
+        hostname,
+        product: facts::product(root),
+        nics: nics::nics(root),
+        facts: facts::facts(root, &groups, &infos),
+        devices: vendor::devices(root),
+        ..Machine::default()
+    };
+    topology::fill(root, &groups.allowed(root), &infos, &mut machine)?;
+    Ok(machine)
+}
