@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// What a person asked for. Everything per rank says so; everything else is for the job.
 ///
-/// A value of this type has passed [`crate::parse`]'s validation, or [`JobSpec::validate`] when it came over the wire.
+/// A value of this type has passed the validation of [`crate::parse_job`], or [`JobSpec::validate`] when it came over the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
     pub name: String,

@@ -6,13 +6,24 @@
 //! [`Assignment`] goes down, the [`Report`] comes up.
 
 mod assignment;
+mod build;
+mod field_error;
+mod grammar;
 mod ids;
 mod job;
+pub mod limits;
 mod report;
+mod rules;
 mod tenant;
 mod time;
+mod words;
 
 pub use assignment::{Assignment, Identity, RunOrder, StopOrder};
+pub use field_error::FieldError;
+pub use grammar::{
+    parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount, parse_span, split_command, write_bytes, write_cpus,
+    write_span,
+};
 pub use ids::{IdError, JobId, RunId};
 pub use job::{
     Array, Checkpoint, CpuRequest, Dependency, DependencyCondition, DeviceRequest, Environment, Isolation, JobSpec, Launch, Mount, Network,
@@ -25,3 +36,4 @@ pub use report::{
 };
 pub use tenant::{Limits, Queue};
 pub use time::{Span, Time};
+pub use words::parse_signal;

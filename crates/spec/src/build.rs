@@ -1,0 +1,50 @@
+//! Jobs made by hand: from flags, from the wire, in tests.
+
+use crate::rules::violations;
+use crate::{Checkpoint, Isolation, JobSpec, Launch, Retry, Work};
+use machine::CpuShare;
+use std::collections::BTreeMap;
+
+impl JobSpec {
+    /// A job of one rank and one CPU that runs an argument vector in an absolute folder; everything else is
+    /// what a job file leaves out. The fields may be changed and the whole is then to be [validated](JobSpec::validate).
+    pub fn command_job(name: impl Into<String>, argv: Vec<String>, workdir: impl Into<String>) -> JobSpec {
+        JobSpec {
+            name: name.into(),
+            work: Work::Command(argv),
+            ranks: 1,
+            devices: None,
+            cpus: CpuShare::ONE,
+            memory: None,
+            shm: None,
+            workdir: workdir.into(),
+            env: BTreeMap::new(),
+            mounts: Vec::new(),
+            environment: None,
+            launch: Launch::default(),
+            expect: None,
+            limit: None,
+            priority: 0,
+            queue: None,
+            retry: Retry::default(),
+            checkpoint: Checkpoint::default(),
+            after: Vec::new(),
+            array: None,
+            isolation: Isolation::default(),
+            notify: None,
+        }
+    }
+
+    /// Checks a job that did not come out of [`crate::parse_job`] against the same rules. One sentence for each
+    /// that is not kept, with the name of the field and the hint.
+    pub fn validate(&self) -> Result<(), Vec<String>> {
+        let sentences: Vec<String> = violations(self)
+            .into_iter()
+            .map(|violation| match violation.error.hint {
+                Some(hint) => format!("{}: {} ({hint})", violation.path, violation.error.message),
+                None => format!("{}: {}", violation.path, violation.error.message),
+            })
+            .collect();
+        if sentences.is_empty() { Ok(()) } else { Err(sentences) }
+    }
+}

@@ -1,0 +1,19 @@
+//! The small languages inside single values: sizes, spans, device requests, arrays, command lines, mounts.
+//!
+//! Flags and job files read them with the same functions. Each reader has a writer, and what is written reads
+//! back as the same value.
+
+mod array;
+mod devices;
+mod path;
+mod quantity;
+mod words;
+
+pub use array::{parse_array, parse_dependency};
+pub use devices::parse_devices;
+pub(crate) use path::mount;
+pub use path::parse_mount;
+pub(crate) use path::resolve;
+pub(crate) use quantity::bounded;
+pub use quantity::{parse_bytes, parse_cpus, parse_span, write_bytes, write_cpus, write_span};
+pub use words::split_command;
