@@ -136,7 +136,8 @@ fn nodes(
         let (path, shared, required) = match rule {
             Node::Own(pattern, folder) => {
                 nodes.extend(own_nodes(root, function, pattern, folder));
-                wanted_own = wanted_own.or_else(|| Some(format!("/dev/{folder}{}", pattern.rsplit('/').next().unwrap_or(pattern))));
+                wanted_own = wanted_own
+                    .or_else(|| Some(format!("/dev/{folder}{}", pattern.rsplit('/').next().unwrap_or(pattern).replace("[0-9]", ""))));
                 continue;
             }
             Node::Numbered(pattern) => (pattern.replace("{n}", &position.to_string()), false, false),
@@ -210,7 +211,7 @@ fn captured_numbers(root: &Root) -> BTreeMap<String, (u32, u32)> {
 fn expand(root: &Root, base: &str, pattern: &str) -> Vec<String> {
     let mut paths = vec![base.to_owned()];
     for part in pattern.split('/') {
-        paths = match part.contains('*') {
+        paths = match part.contains(['*', '[']) {
             false => paths.iter().map(|path| format!("{path}/{part}")).filter(|path| root.exists(path)).collect(),
             true => paths
                 .iter()

@@ -77,7 +77,7 @@ const BLANK: Row = Row {
 };
 
 const RENDER: Node = Node::Own("drm/renderD*", "dri/");
-const ACCEL: Node = Node::Own("accel/accel*", "accel/");
+const ACCEL: Node = Node::Own("accel/accel[0-9]*", "accel/");
 
 /// The first row that fits a card is taken.
 pub const ROWS: &[Row] = &[
@@ -328,7 +328,7 @@ pub const ROWS: &[Row] = &[
         ids: &[0xa080..=0xa080, 0xa100..=0xa100],
         drivers: &["qaic"],
         // The node belongs to a child of the card on the mhi bus.
-        nodes: &[ACCEL, Node::Own("mhi*/*/accel/accel*", "accel/"), Node::Own("mhi*/accel/accel*", "accel/")],
+        nodes: &[ACCEL, Node::Own("mhi*/*/accel/accel[0-9]*", "accel/"), Node::Own("mhi*/accel/accel[0-9]*", "accel/")],
         seen: Seen::Driver,
         ..BLANK
     },
