@@ -2,9 +2,36 @@
 //!
 //! [`plan`] is a function of a [`Snapshot`], a [`Policy`] and the time: the same values give the same [`Plan`].
 //! [`check`] is written apart from it, trusts nothing the planner computed, and runs before every adoption.
+//!
+//! ```text
+//! Snapshot ── order ──> jobs, one by one ── demand, held: does it fit? ──> start (place: which CPUs, devices, nodes, ports)
+//!                             │                                  no ──> promise: earliest time on the horizon
+//!                             └── explain: what lacks, who holds it, what would help
+//! ```
+//!
+//! - `layout`: a machine with its CPUs in hardware order
+//! - `held`: what is taken, at a moment or at most over a time
+//! - `demand`: what a job asks, and whether it fits: counts only, exact
+//! - `place`: where it goes: preferences only, never a refusal
+//! - `horizon`: the time ahead, with promises
+//! - `order`: whose turn it is
+//! - `planner`: the stages, one after the other
+//! - `explain`, `reason`: why a job waits, as data and in words
 
+mod check;
+mod demand;
+mod explain;
+mod held;
+mod horizon;
+mod layout;
 mod model;
+mod order;
+mod place;
+mod planner;
+mod reason;
 
+pub use check::check;
 pub use model::{
-    Blocker, Gate, MachineSnapshot, Plan, Policy, QueueSnapshot, Reason, Reservation, Running, Snapshot, Start, Violation, Waiting,
+    Blocker, Gate, MachineSnapshot, Plan, Policy, QueueSnapshot, Reason, Reservation, Running, Snapshot, Start, Violation, Waiting, WhatIf,
 };
+pub use planner::{plan, what_if};

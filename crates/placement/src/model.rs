@@ -108,7 +108,12 @@ impl Default for Policy {
 pub struct Plan {
     /// [`Snapshot::generation`] of what was decided on.
     pub based_on: u64,
+    /// When it was decided; ends of runs and planned starts are reckoned from here.
+    #[serde(default)]
+    pub at: Time,
     pub starts: Vec<Start>,
+    /// Planned starts. The first [`Policy::reservations`] of them are kept: no start of this plan delays them.
+    /// Those behind are what the jobs can expect if nothing else is submitted.
     pub reservations: Vec<Reservation>,
     /// For every waiting job that does not start: why, most important first. Never empty for a job that waits.
     pub reasons: Vec<(JobId, Vec<Reason>)>,
@@ -125,6 +130,17 @@ pub struct Start {
 pub struct Reservation {
     pub job: JobId,
     pub at: Time,
+}
+
+/// What would become of a job if it were submitted now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhatIf {
+    /// Present when the job would start at once.
+    pub start: Option<Grant>,
+    /// When it would start, as far as that can be foreseen: now, or the end of what is in its way.
+    pub planned_start: Option<Time>,
+    /// Why it would wait; empty when it starts at once.
+    pub reasons: Vec<Reason>,
 }
 
 /// One thing that keeps one job from starting.
@@ -164,7 +180,8 @@ pub enum Blocker {
         busy: Vec<DeviceId>,
     },
     Ports,
-    /// The limit of the queue, named as in its file ("cpus", "memory", "devices", "runs").
+    /// The limit of the queue, named as in its file ("cpus", "memory", "devices", "runs"). `limit` and `held` are
+    /// thousandths of a CPU, bytes, devices or runs.
     QueueLimit {
         queue: String,
         what: String,

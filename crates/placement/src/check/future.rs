@@ -1,0 +1,145 @@
+//! Whether the starts leave the planned starts of earlier jobs possible, as far as counts tell.
+
+use super::Found;
+use crate::{Plan, Policy, Reservation, Snapshot, Waiting};
+use machine::{Device, Grant, Machine};
+use spec::{JobId, JobSpec, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy, waiting: &BTreeMap<JobId, &Waiting>, found: &mut Found) {
+    if plan.starts.is_empty() {
+        return;
+    }
+    let kept = &plan.reservations[..plan.reservations.len().min(policy.reservations)];
+    for (place, reservation) in kept.iter().enumerate() {
+        let Some(job) = waiting.get(&reservation.job) else { continue };
+        let at = reservation.at;
+        let later: Vec<Held> = still_held(plan, snapshot, policy, waiting, at);
+        // Where there is one machine only, the promises listed before are on it too.
+        let before: Vec<&Waiting> = match snapshot.machines.len() {
+            1 => active(&kept[..place], waiting, policy, at),
+            _ => Vec::new(),
+        };
+        let machines = snapshot.machines.iter().filter(|target| target.accepts);
+        if !machines.map(|target| &*target.machine).any(|machine| has_room(job, machine, &later, &before, policy)) {
+            found.add("delay", format!("job {} cannot start at its planned time beside what is started now", reservation.job));
+        }
+        if !queue_has_room(job, snapshot, &later) {
+            found.add("delay", format!("the queue of job {} is at its limit when the job is planned to start", reservation.job));
+        }
+    }
+}
+
+struct Held<'a> {
+    grant: &'a Grant,
+    queue: &'a str,
+}
+
+/// Runs and starts that will not have ended by then.
+fn still_held<'a>(
+    plan: &'a Plan,
+    snapshot: &'a Snapshot,
+    policy: &Policy,
+    waiting: &BTreeMap<JobId, &'a Waiting>,
+    at: Time,
+) -> Vec<Held<'a>> {
+    let running = snapshot.running.iter().filter(|run| {
+        let mut end = run.expected_end.unwrap_or(Time(run.since.0.saturating_add(policy.default_expect.0)));
+        if end <= plan.at {
+            let taken = plan.at.0.saturating_sub(run.since.0);
+            end = Time(plan.at.0.saturating_add((taken / 10).max(60_000)));
+        }
+        end > at
+    });
+    let starting = plan.starts.iter().filter_map(|start| {
+        let job = waiting.get(&start.job)?;
+        let end = plan.at.0.saturating_add(length(&job.spec, policy));
+        (end > at.0).then_some(Held { grant: &start.grant, queue: &job.queue })
+    });
+    running.map(|run| Held { grant: &run.grant, queue: &run.queue }).chain(starting).collect()
+}
+
+/// Milliseconds a job is planned to take.
+fn length(spec: &JobSpec, policy: &Policy) -> u64 {
+    [spec.expect, spec.limit].into_iter().flatten().min().unwrap_or(policy.default_expect).0.max(1)
+}
+
+fn active<'a>(listed: &[Reservation], waiting: &BTreeMap<JobId, &'a Waiting>, policy: &Policy, at: Time) -> Vec<&'a Waiting> {
+    let jobs = listed.iter().filter_map(|reservation| waiting.get(&reservation.job).map(|job| (*job, reservation.at)));
+    jobs.filter(|(job, from)| *from <= at && at.0 < from.0.saturating_add(length(&job.spec, policy))).map(|(job, _)| job).collect()
+}
+
+fn has_room(job: &Waiting, machine: &Machine, later: &[Held], before: &[&Waiting], policy: &Policy) -> bool {
+    let here = || later.iter().filter(|held| held.grant.machine == machine.id);
+    let mut used: BTreeMap<u32, u64> = machine.cpus.iter().map(|cpu| (cpu.id, 0)).collect();
+    for held in here() {
+        for cpu in held.grant.ranks.iter().flat_map(|rank| rank.cpus.iter()) {
+            if let Some(milli) = used.get_mut(&cpu) {
+                *milli += u64::from(held.grant.cpu_share.0.min(1000));
+            }
+        }
+    }
+    let free: u64 = used.values().map(|milli| 1000u64.saturating_sub(*milli)).sum();
+    let whole = used.values().filter(|milli| **milli == 0).count() as u64 * 1000;
+    // Shared CPUs may take what whole ones cannot, so small promises count only against all that is free.
+    let promised = |jobs: &[&Waiting], alone: bool| -> u64 {
+        jobs.iter().map(|job| cpus(&job.spec)).filter(|(_, a)| !alone || *a).map(|(m, _)| m).sum()
+    };
+    let (milli, alone) = cpus(&job.spec);
+    if free < promised(before, false) + milli || (alone && whole < promised(before, true) + milli) {
+        return false;
+    }
+    let all = machine.memory.0 - (u128::from(machine.memory.0) * u128::from(policy.memory_reserve_permille.min(1000)) / 1000) as u64;
+    let share = |spec: &JobSpec| memory(spec, all, machine.cpus.len() as u64);
+    let held: u128 = here().map(|held| u128::from(held.grant.memory.0)).sum();
+    let promises: u128 = before.iter().map(|job| share(&job.spec)).sum();
+    held + promises + share(&job.spec) <= u128::from(all) && devices_left(job, machine, here().map(|held| held.grant))
+}
+
+/// Thousandths of all ranks, and whether they are whole CPUs.
+fn cpus(spec: &JobSpec) -> (u64, bool) {
+    let rank = u64::from(spec.cpus.0.max(1));
+    let alone = rank >= 1000;
+    (if alone { rank.div_ceil(1000) * 1000 } else { rank } * u64::from(spec.ranks.max(1)), alone)
+}
+
+fn memory(spec: &JobSpec, all: u64, count: u64) -> u128 {
+    match spec.memory {
+        Some(rank) => u128::from(rank.0) * u128::from(spec.ranks.max(1)),
+        None => {
+            let (milli, ranks) = (u128::from(cpus(spec).0), u128::from(spec.ranks.max(1)));
+            let rank = u128::from(all) * (milli / ranks) / u128::from(count.max(1) * 1000);
+            (rank * ranks).max(u128::from(spec.shm.unwrap_or_default().0))
+        }
+    }
+}
+
+fn devices_left<'a>(job: &Waiting, machine: &Machine, held: impl Iterator<Item = &'a Grant>) -> bool {
+    let Some(request) = &job.spec.devices else { return true };
+    let busy: BTreeSet<&str> = held.flat_map(Grant::devices).map(|id| id.0.as_str()).collect();
+    // Generous: by vendor, class and memory; the exact kind is a matter for the grant.
+    let fits = |device: &&Device| {
+        device.health.is_ready()
+            && !busy.contains(device.id.0.as_str())
+            && request.vendor.is_none_or(|vendor| vendor == device.vendor)
+            && request.class.is_none_or(|class| class == device.class)
+            && request.memory_min.is_none_or(|least| device.memory.is_some_and(|memory| memory >= least))
+    };
+    machine.devices.iter().filter(fits).count() as u64 >= u64::from(request.count) * u64::from(job.spec.ranks.max(1))
+}
+
+fn queue_has_room(job: &Waiting, snapshot: &Snapshot, later: &[Held]) -> bool {
+    let Some(limits) = snapshot.queues.iter().find(|queue| queue.queue.name == job.queue).map(|queue| queue.queue.limits) else {
+        return true;
+    };
+    let held = || later.iter().filter(|held| held.queue == job.queue).map(|held| held.grant);
+    let ranks = u64::from(job.spec.ranks.max(1));
+    let devices = job.spec.devices.as_ref().map_or(0, |request| u64::from(request.count) * ranks);
+    let within = |limit: Option<u64>, held: u64, wanted: u64| wanted == 0 || limit.is_none_or(|limit| held.saturating_add(wanted) <= limit);
+    within(limits.cpus.map(|cpus| u64::from(cpus) * 1000), held().map(Grant::cpu_milli).sum(), cpus(&job.spec).0)
+        && within(limits.devices.map(u64::from), held().map(|grant| grant.devices().count() as u64).sum(), devices)
+        && within(limits.runs.map(u64::from), held().count() as u64, 1)
+        && within(limits.memory.map(|memory| memory.0), held().map(|grant| grant.memory.0).fold(0, u64::saturating_add), {
+            job.spec.memory.map_or(0, |memory| memory.0.saturating_mul(ranks))
+        })
+}

@@ -1,0 +1,120 @@
+//! Sums over runs and starts together.
+
+use super::Found;
+use crate::{Plan, Policy, Snapshot, Waiting};
+use machine::{Bytes, DeviceId, Grant, PortRange};
+use spec::JobId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Every grant that would be in force, with the job if it is one that starts.
+pub(super) struct Ledger<'a> {
+    grants: Vec<(&'a Grant, &'a str, Option<JobId>)>,
+}
+
+impl<'a> Ledger<'a> {
+    pub fn of(plan: &'a Plan, snapshot: &'a Snapshot, waiting: &BTreeMap<JobId, &'a Waiting>) -> Ledger<'a> {
+        let running = snapshot.running.iter().map(|run| (&run.grant, run.queue.as_str(), None));
+        let starting = plan.starts.iter().map(|start| {
+            let queue = waiting.get(&start.job).map_or("", |job| job.queue.as_str());
+            (&start.grant, queue, Some(start.job))
+        });
+        Ledger { grants: running.chain(starting).collect() }
+    }
+
+    pub fn check_machines(&self, plan: &Plan, snapshot: &Snapshot, policy: &Policy, found: &mut Found) {
+        let touched: BTreeSet<&str> = plan.starts.iter().map(|start| start.grant.machine.as_str()).collect();
+        for target in snapshot.machines.iter().filter(|target| touched.contains(target.machine.id.as_str())) {
+            let id = target.machine.id.as_str();
+            let here: Vec<(&Grant, Option<JobId>)> =
+                self.grants.iter().filter(|(grant, _, _)| grant.machine == id).map(|(grant, _, job)| (*grant, *job)).collect();
+            cpus(&here, found);
+            devices(&here, found);
+            ports(&here, found);
+            let reserve = u128::from(policy.memory_reserve_permille.min(1000));
+            let all = u128::from(target.machine.memory.0);
+            let allocatable = all - all * reserve / 1000;
+            let held: u128 = here.iter().map(|(grant, _)| u128::from(grant.memory.0)).sum();
+            if held > allocatable {
+                found.add("memory", format!("{held} bytes are granted on '{id}', which has {allocatable} to grant"));
+            }
+        }
+    }
+
+    pub fn check_queues(&self, plan: &Plan, snapshot: &Snapshot, waiting: &BTreeMap<JobId, &Waiting>, found: &mut Found) {
+        let touched: BTreeSet<&str> =
+            plan.starts.iter().filter_map(|start| waiting.get(&start.job)).map(|job| job.queue.as_str()).collect();
+        for queue in snapshot.queues.iter().map(|queue| &queue.queue).filter(|queue| touched.contains(queue.name.as_str())) {
+            let mine = || self.grants.iter().filter(|(_, name, _)| *name == queue.name);
+            // A limit that was over before (somebody lowered it) is not broken by a start that takes none of it.
+            let adds = |part: &dyn Fn(&Grant) -> u64| mine().any(|(grant, _, job)| job.is_some() && part(grant) > 0);
+            let mut limit = |what: &str, limit: Option<u64>, part: &dyn Fn(&Grant) -> u64| {
+                let held: u128 = mine().map(|(grant, _, _)| u128::from(part(grant))).sum();
+                if limit.is_some_and(|limit| held > u128::from(limit)) && adds(part) {
+                    found.add("queue", format!("queue '{}' would hold {held} {what}, over its limit", queue.name));
+                }
+            };
+            let limits = &queue.limits;
+            limit("thousandths of a CPU", limits.cpus.map(|cpus| u64::from(cpus) * 1000), &|grant| grant.cpu_milli());
+            limit("bytes", limits.memory.map(|Bytes(bytes)| bytes), &|grant| grant.memory.0);
+            limit("devices", limits.devices.map(u64::from), &|grant| grant.devices().count() as u64);
+            limit("runs", limits.runs.map(u64::from), &|_| 1);
+        }
+    }
+}
+
+fn cpus(here: &[(&Grant, Option<JobId>)], found: &mut Found) {
+    // CPU: thousandths, holders, whether one holds it alone, whether a start is among them.
+    let mut used: BTreeMap<u32, (u64, u32, bool, bool)> = BTreeMap::new();
+    for (grant, job) in here {
+        let alone = grant.cpu_share.0 >= 1000;
+        for cpu in grant.ranks.iter().flat_map(|rank| rank.cpus.iter()) {
+            let entry = used.entry(cpu).or_default();
+            entry.0 += u64::from(grant.cpu_share.0.min(1000));
+            entry.1 += 1;
+            entry.2 |= alone;
+            entry.3 |= job.is_some();
+        }
+    }
+    for (cpu, (milli, holders, alone, _)) in used.into_iter().filter(|(_, entry)| entry.3) {
+        if milli > 1000 {
+            found.add("cpus", format!("CPU {cpu} is granted {milli} thousandths"));
+        }
+        if alone && holders > 1 {
+            found.add("cpus", format!("CPU {cpu} is held alone and by {holders}"));
+        }
+    }
+}
+
+fn devices(here: &[(&Grant, Option<JobId>)], found: &mut Found) {
+    let mut holders: BTreeMap<&DeviceId, (u32, bool)> = BTreeMap::new();
+    for (grant, job) in here {
+        for device in grant.devices() {
+            let entry = holders.entry(device).or_default();
+            entry.0 += 1;
+            entry.1 |= job.is_some();
+        }
+    }
+    for (device, (count, _)) in holders.into_iter().filter(|(_, (count, starts))| *count > 1 && *starts) {
+        found.add("devices", format!("device {device} is granted {count} times"));
+    }
+}
+
+fn ports(here: &[(&Grant, Option<JobId>)], found: &mut Found) {
+    let mut ranges: Vec<(&PortRange, bool)> =
+        here.iter().filter_map(|(grant, job)| grant.ports.as_ref().map(|range| (range, job.is_some()))).collect();
+    ranges.sort_by_key(|(range, _)| range.first);
+    // Ordered by their beginning, a range that overlaps any earlier one begins before the furthest end so far.
+    let mut furthest: Option<(u32, bool)> = None;
+    for (range, starts) in ranges {
+        let end = u32::from(range.first) + u32::from(range.count);
+        if let Some((other, other_starts)) = furthest
+            && u32::from(range.first) < other
+            && (starts || other_starts)
+        {
+            found.add("ports", format!("ports {} to {end} are leased twice", range.first));
+        }
+        if furthest.is_none_or(|(other, _)| end > other) {
+            furthest = Some((end, starts));
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! What a job takes, reckoned once for all jobs that ask for the same.
+
+use crate::held::{Held, OnMachine, OnQueue};
+use crate::layout::Layout;
+use crate::{Policy, Waiting};
+use machine::{Bytes, CpuShare, DeviceClass, Vendor};
+use spec::{DeviceRequest, JobSpec, Launch, Limits, Span};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// The part of a job the decision depends on. Jobs with equal asks are interchangeable to the planner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ask<'a> {
+    pub ranks: u32,
+    /// Whole CPUs in thousandths, or less than a thousand.
+    pub share: u32,
+    /// Of one rank.
+    pub memory: Option<Bytes>,
+    pub shm: Option<Bytes>,
+    /// A rendezvous needs ports even with one rank, a gang always does.
+    pub rendezvous: bool,
+    pub devices: Option<DeviceAsk<'a>>,
+    pub queue: usize,
+    pub span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DeviceAsk<'a> {
+    pub vendor: Option<Vendor>,
+    pub class: Option<DeviceClass>,
+    pub models: &'a [String],
+    pub memory_min: Option<Bytes>,
+    pub memory_max: Option<Bytes>,
+    pub count: u32,
+}
+
+/// How long a job is planned to hold what it gets: the earlier of what it expects and its limit.
+pub(crate) fn planned_span(spec: &JobSpec, policy: &Policy) -> Span {
+    let span = match (spec.expect, spec.limit) {
+        (Some(expect), Some(limit)) => expect.min(limit),
+        (one, other) => one.or(other).unwrap_or(policy.default_expect),
+    };
+    span.max(Span(1))
+}
+
+impl<'a> Ask<'a> {
+    pub fn of(job: &'a Waiting, queue: usize, policy: &Policy) -> Ask<'a> {
+        let spec = &*job.spec;
+        Ask {
+            ranks: spec.ranks.max(1),
+            share: whole(spec.cpus),
+            memory: spec.memory,
+            shm: spec.shm,
+            rendezvous: spec.launch != Launch::Plain,
+            devices: spec.devices.as_ref().filter(|request| request.count > 0).map(DeviceAsk::of),
+            queue,
+            span: planned_span(spec, policy),
+        }
+    }
+
+    pub fn ports(&self) -> bool {
+        self.rendezvous || self.ranks > 1
+    }
+
+    /// CPUs each rank holds alone; zero when it shares one.
+    pub fn whole_cpus(&self) -> u32 {
+        self.share / 1000
+    }
+
+    pub fn cpu_milli(&self) -> u64 {
+        u64::from(self.share) * u64::from(self.ranks)
+    }
+
+    pub fn device_count(&self) -> u64 {
+        self.devices.map_or(0, |request| u64::from(request.count) * u64::from(self.ranks))
+    }
+}
+
+/// CPUs above one are held whole, so two and a half become three.
+fn whole(share: CpuShare) -> u32 {
+    match share.0 {
+        0..1000 => share.0.max(1),
+        more => more.div_ceil(1000).saturating_mul(1000),
+    }
+}
+
+impl<'a> DeviceAsk<'a> {
+    pub fn of(request: &'a DeviceRequest) -> DeviceAsk<'a> {
+        DeviceAsk {
+            vendor: request.vendor,
+            class: request.class,
+            models: &request.models,
+            memory_min: request.memory_min,
+            memory_max: request.memory_max,
+            count: request.count,
+        }
+    }
+
+    pub fn fits(&self, device: &machine::Device) -> bool {
+        let memory = |ok: &dyn Fn(Bytes) -> bool| device.memory.is_some_and(ok);
+        device.vendor != Vendor::Unknown
+            && self.vendor.is_none_or(|vendor| vendor == device.vendor)
+            && self.class.is_none_or(|class| class == device.class)
+            && (self.models.is_empty() || self.models.iter().any(|word| names(&device.model, word)))
+            && self.memory_min.is_none_or(|least| memory(&|has| has >= least))
+            && self.memory_max.is_none_or(|most| memory(&|has| has <= most))
+    }
+
+    /// As a person would write it: `nvidia a100 of at least 40 GiB`.
+    pub fn text(&self) -> String {
+        let class = self.class.map(|class| match class {
+            DeviceClass::Gpu => "GPU",
+            DeviceClass::Npu => "NPU",
+            DeviceClass::Fpga => "FPGA",
+            DeviceClass::Vector => "vector engine",
+        });
+        let kind = match (self.models, class) {
+            ([], None) => "device",
+            ([], Some(class)) => class,
+            (models, _) => &models.join(" or "),
+        };
+        let vendor = self.vendor.map(|vendor| format!("{vendor} ")).unwrap_or_default();
+        let memory = match (self.memory_min, self.memory_max) {
+            (None, None) => String::new(),
+            (Some(least), Some(most)) if least == most => format!(" of {least}"),
+            (Some(least), Some(most)) => format!(" of {least} to {most}"),
+            (Some(least), None) => format!(" of at least {least}"),
+            (None, Some(most)) => format!(" of at most {most}"),
+        };
+        format!("{vendor}{kind}{memory}")
+    }
+}
+
+/// Whether `word` is in `model` as a word. Only letters and digits count and case does not, so `rtx4090`,
+/// `RTX 4090` and `4090` all name an "NVIDIA GeForce RTX 4090", and `a100` does not name an "A100X".
+fn names(model: &str, word: &str) -> bool {
+    let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let wanted = plain(word);
+    let words: Vec<String> = model.split(|c: char| !c.is_ascii_alphanumeric()).map(plain).filter(|word| !word.is_empty()).collect();
+    !wanted.is_empty() && (0..words.len()).any(|first| (first + 1..=words.len()).any(|end| words[first..end].concat() == wanted))
+}
+
+/// An [`Ask`] worked out for every machine.
+pub(crate) struct Demand<'a> {
+    pub ask: Ask<'a>,
+    pub on: Vec<Need>,
+}
+
+/// What a job takes of one machine.
+#[derive(Debug)]
+pub(crate) struct Need {
+    /// Of the whole run.
+    pub memory: u64,
+    pub shm: u64,
+    /// Sets of devices that may serve together, the one to try first in front.
+    pub kinds: Vec<Vec<u16>>,
+}
+
+impl<'a> Demand<'a> {
+    pub fn new(ask: Ask<'a>, layouts: &[Layout]) -> Demand<'a> {
+        Demand { on: layouts.iter().map(|layout| Need::new(&ask, layout)).collect(), ask }
+    }
+}
+
+impl Need {
+    fn new(ask: &Ask, layout: &Layout) -> Need {
+        let memory = match ask.memory {
+            Some(rank) => u64::try_from(u128::from(rank.0) * u128::from(ask.ranks)).unwrap_or(u64::MAX),
+            // Without a wish a rank gets memory in proportion to its CPUs, and never less than its /dev/shm.
+            None => {
+                let rank = layout.allocatable.scaled(u64::from(ask.share), layout.total_milli());
+                rank.0.saturating_mul(u64::from(ask.ranks)).max(ask.shm.unwrap_or_default().0)
+            }
+        };
+        let shm = ask.shm.map_or(memory / 2, |shm| shm.0.min(memory));
+        Need { memory, shm, kinds: ask.devices.map(|request| kinds(&request, layout)).unwrap_or_default() }
+    }
+}
+
+/// Groups the usable devices that fit. The members of a gang work in lockstep, so they get devices of one model;
+/// a request that names several models has asked for a mixture and may get one, of one vendor. Groups with the
+/// least memory come first: what a small device can do shall not hold a large one.
+fn kinds(request: &DeviceAsk, layout: &Layout) -> Vec<Vec<u16>> {
+    let mut by_model: BTreeMap<(Vendor, &str, Option<Bytes>), Vec<u16>> = BTreeMap::new();
+    let mut by_vendor: BTreeMap<Vendor, Vec<u16>> = BTreeMap::new();
+    for (index, device) in layout.machine.devices.iter().enumerate() {
+        if device.health.is_ready() && request.fits(device) {
+            by_model.entry((device.vendor, &device.model, device.memory)).or_default().push(index as u16);
+            by_vendor.entry(device.vendor).or_default().push(index as u16);
+        }
+    }
+    let mut groups: Vec<_> = by_model.into_iter().collect();
+    groups.sort_by_key(|((_, _, memory), members)| (*memory, members.len()));
+    let mut kinds: Vec<Vec<u16>> = groups.into_iter().map(|(_, members)| members).collect();
+    if request.models.len() > 1 {
+        let mut mixed: Vec<_> = by_vendor.into_values().filter(|members| !kinds.contains(members)).collect();
+        mixed.sort_by_key(|members| Reverse(members.len()));
+        kinds.extend(mixed);
+    }
+    kinds
+}
+
+/// What is missing, by dimension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lack {
+    pub cpus: bool,
+    pub memory: bool,
+    pub devices: bool,
+    pub ports: bool,
+}
+
+impl Lack {
+    pub fn count(self) -> u32 {
+        u32::from(self.cpus) + u32::from(self.memory) + u32::from(self.devices) + u32::from(self.ports)
+    }
+}
+
+impl Demand<'_> {
+    /// Whether `machine` can take the whole job beside what is held. Exact: if nothing lacks, it can be placed.
+    pub fn fits(&self, index: usize, layout: &Layout, held: &OnMachine) -> bool {
+        let need = &self.on[index];
+        held.memory.saturating_add(need.memory) <= layout.allocatable.0
+            && usable_cpu_milli(&self.ask, held) >= self.ask.cpu_milli()
+            && self.free_devices(index, held) >= self.ask.device_count()
+            && (!self.ask.ports() || held.ports.first_clear().is_some())
+    }
+
+    pub fn lack(&self, index: usize, layout: &Layout, held: &OnMachine) -> Lack {
+        Lack {
+            cpus: usable_cpu_milli(&self.ask, held) < self.ask.cpu_milli(),
+            memory: held.memory.saturating_add(self.on[index].memory) > layout.allocatable.0,
+            devices: self.free_devices(index, held) < self.ask.device_count(),
+            ports: self.ask.ports() && held.ports.first_clear().is_none(),
+        }
+    }
+
+    /// The most free devices of one kind.
+    fn free_devices(&self, index: usize, held: &OnMachine) -> u64 {
+        self.on[index].kinds.iter().map(|kind| free_of(kind, held)).max().unwrap_or(0)
+    }
+
+    /// Names of the queue limits that this job would break, with limit and held amount.
+    pub fn over_limit(&self, index: usize, limits: &Limits, held: &OnQueue) -> Vec<(&'static str, u64, u64)> {
+        let need = &self.on[index];
+        let rows = [
+            ("cpus", limits.cpus.map(|cpus| u64::from(cpus) * 1000), held.cpu_milli, self.ask.cpu_milli()),
+            ("memory", limits.memory.map(|memory| memory.0), held.memory, need.memory),
+            ("devices", limits.devices.map(u64::from), held.devices, self.ask.device_count()),
+            ("runs", limits.runs.map(u64::from), held.runs, 1),
+        ];
+        let over = rows.into_iter().filter_map(|(what, limit, held, wanted)| limit.map(|limit| (what, limit, held, wanted)));
+        over.filter(|(_, limit, held, wanted)| *wanted > 0 && held.saturating_add(*wanted) > *limit)
+            .map(|(what, limit, held, _)| (what, limit, held))
+            .collect()
+    }
+
+    /// The same question as [`Demand::over_limit`] without the answer in detail: asked for every job.
+    pub fn within_limits(&self, index: usize, limits: &Limits, held: &OnQueue) -> bool {
+        let keeps =
+            |limit: Option<u64>, held: u64, wanted: u64| wanted == 0 || limit.is_none_or(|limit| held.saturating_add(wanted) <= limit);
+        keeps(limits.cpus.map(|cpus| u64::from(cpus) * 1000), held.cpu_milli, self.ask.cpu_milli())
+            && keeps(limits.memory.map(|memory| memory.0), held.memory, self.on[index].memory)
+            && keeps(limits.devices.map(u64::from), held.devices, self.ask.device_count())
+            && keeps(limits.runs.map(u64::from), held.runs, 1)
+    }
+
+    /// The machines that could take the job beside `held`, the tightest fit first in line.
+    pub fn best_machine(&self, layouts: &[Layout], limits: &Limits, held: &Held) -> Option<usize> {
+        let left = |index: usize| {
+            let layout = &layouts[index];
+            let idle_devices = (0..layout.machine.devices.len()).filter(|device| !held.machines[index].devices.get(*device)).count();
+            let used: u64 = held.machines[index].cpus.iter().map(|milli| u64::from(*milli)).sum();
+            (idle_devices, layout.total_milli().saturating_sub(used), index)
+        };
+        let mut able = (0..layouts.len()).filter(|index| {
+            layouts[*index].accepts
+                && self.within_limits(*index, limits, &held.queues[self.ask.queue])
+                && self.fits(*index, &layouts[*index], &held.machines[*index])
+        });
+        let first = able.next()?;
+        Some(able.fold(first, |best, next| if left(next) < left(best) { next } else { best }))
+    }
+}
+
+/// Processor time this job could get in pieces of its own size: whole CPUs for a job of whole CPUs, gaps on single
+/// CPUs for one that shares.
+pub(crate) fn usable_cpu_milli(ask: &Ask, held: &OnMachine) -> u64 {
+    if ask.whole_cpus() > 0 {
+        held.cpus.iter().filter(|used| **used == 0).count() as u64 * 1000
+    } else {
+        let pieces = held.cpus.iter().map(|used| u64::from(1000u32.saturating_sub(*used) / ask.share)).sum::<u64>();
+        pieces * u64::from(ask.share)
+    }
+}
+
+pub(crate) fn free_of(kind: &[u16], held: &OnMachine) -> u64 {
+    kind.iter().filter(|device| !held.devices.get(usize::from(**device))).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_named_by_its_words() {
+        for (model, word, yes) in [
+            ("NVIDIA H100 80GB HBM3", "h100", true),
+            ("NVIDIA H100 80GB HBM3", "H100 80GB", true),
+            ("NVIDIA GeForce RTX 4090", "rtx4090", true),
+            ("NVIDIA GeForce RTX 4090", "4090", true),
+            ("NVIDIA A100-SXM4-80GB", "a100", true),
+            ("NVIDIA A100X", "a100", false),
+            ("Ascend 910B3", "910b", false),
+            ("10de:2330", "10de:2330", true),
+            ("NVIDIA L40S", "l40", false),
+            ("NVIDIA L40S", "", false),
+            ("", "l40", false),
+        ] {
+            assert_eq!(names(model, word), yes, "{word} in {model}");
+        }
+    }
+
+    #[test]
+    fn cpus_above_one_are_whole() {
+        for (asked, held) in [(0, 1), (1, 1), (250, 250), (999, 999), (1000, 1000), (1001, 2000), (2500, 3000), (4000, 4000)] {
+            assert_eq!(whole(CpuShare(asked)), held);
+        }
+    }
+
+    #[test]
+    fn requests_read_as_people_write_them() {
+        let models = ["a100".to_string(), "h100".to_string()];
+        let any = DeviceAsk { vendor: None, class: None, models: &[], memory_min: None, memory_max: None, count: 1 };
+        assert_eq!(any.text(), "device");
+        assert_eq!(DeviceAsk { class: Some(DeviceClass::Gpu), memory_min: Some(Bytes::gib(24)), ..any }.text(), "GPU of at least 24 GiB");
+        assert_eq!(DeviceAsk { vendor: Some(Vendor::Nvidia), models: &models, ..any }.text(), "nvidia a100 or h100");
+        assert_eq!(
+            DeviceAsk { memory_min: Some(Bytes::gib(8)), memory_max: Some(Bytes::gib(16)), ..any }.text(),
+            "device of 8 GiB to 16 GiB"
+        );
+    }
+}

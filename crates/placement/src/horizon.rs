@@ -1,0 +1,172 @@
+//! Time ahead: what is held now, when it ends, and what is promised to whom.
+
+use crate::demand::Demand;
+use crate::held::{Held, Holding, PortPlan};
+use crate::layout::Layout;
+use crate::place::{Placed, place};
+use spec::{Limits, Span, Time};
+use std::cell::OnceCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+
+/// A holding with the time it is planned for.
+#[derive(Clone)]
+pub(crate) struct Occupation {
+    pub holding: Rc<Holding>,
+    pub from: Time,
+    pub end: Time,
+}
+
+/// What does not change during one decision.
+pub(crate) struct Ground<'a> {
+    pub layouts: Vec<Layout<'a>>,
+    /// By queue index.
+    pub limits: Vec<Limits>,
+    pub ports: PortPlan,
+}
+
+/// The state at one moment, with everything already planned after it.
+///
+/// Holdings begin only now or when a promise begins, and otherwise only end. So the most that is held between now and
+/// any later time is the largest of the states now and at the beginnings of the promises in between: a job that
+/// fits below that peak fits for its whole length, and delays nobody.
+#[derive(Clone)]
+pub(crate) struct Horizon {
+    pub now: Time,
+    pub current: Held,
+    /// States at the beginnings of promises, by time.
+    ahead: Vec<(Time, Held)>,
+    /// `peaks[n]`: the largest of `current` and the first `n + 1` of `ahead`. Made when asked for.
+    peaks: Vec<OnceCell<Held>>,
+    occupations: Vec<Occupation>,
+}
+
+impl Horizon {
+    pub fn new(now: Time, nothing: Held, running: Vec<Occupation>) -> Horizon {
+        let mut current = nothing;
+        running.iter().for_each(|occupation| current.take(&occupation.holding));
+        Horizon { now, current, ahead: Vec::new(), peaks: Vec::new(), occupations: running }
+    }
+
+    /// Beginnings of promises, by time.
+    pub fn promised_at(&self) -> impl DoubleEndedIterator<Item = Time> + '_ {
+        self.ahead.iter().map(|(time, _)| *time)
+    }
+
+    /// What is held at this moment: first the runs, in the order they were given, then what was started since.
+    pub fn holding_now(&self) -> impl Iterator<Item = &Occupation> {
+        self.occupations.iter().filter(|occupation| occupation.from <= self.now)
+    }
+
+    /// The most that is held between now and `now + span`.
+    pub fn peak(&self, span: Span) -> &Held {
+        let until = self.now + span;
+        match self.ahead.partition_point(|(time, _)| *time < until) {
+            0 => &self.current,
+            points => self.peaks[points - 1].get_or_init(|| {
+                let mut peak = self.current.clone();
+                self.ahead[..points].iter().for_each(|(_, held)| peak.raise_to(held));
+                peak
+            }),
+        }
+    }
+
+    /// Where the job could start now without delaying a promise.
+    pub fn fit(&self, demand: &Demand, ground: &Ground) -> Option<Placed> {
+        let peak = self.peak(demand.ask.span);
+        let machine = demand.best_machine(&ground.layouts, &ground.limits[demand.ask.queue], peak)?;
+        Some(place(demand, machine, &ground.layouts[machine], &peak.machines[machine]))
+    }
+
+    /// Starts a holding now.
+    pub fn start(&mut self, holding: Rc<Holding>, span: Span) {
+        let end = self.now + span;
+        self.current.take(&holding);
+        self.ahead.iter_mut().filter(|(time, _)| *time < end).for_each(|(_, held)| held.take(&holding));
+        self.occupations.push(Occupation { holding, from: self.now, end });
+        self.forget_peaks();
+    }
+
+    /// Promises a holding for later.
+    pub fn promise(&mut self, holding: Rc<Holding>, from: Time, span: Span, nothing: &Held) {
+        let end = from + span;
+        self.occupations.push(Occupation { holding: holding.clone(), from, end });
+        self.ahead.iter_mut().filter(|(time, _)| from <= *time && *time < end).for_each(|(_, held)| held.take(&holding));
+        let place = self.ahead.partition_point(|(time, _)| *time < from);
+        if self.ahead.get(place).is_none_or(|(time, _)| *time != from) {
+            let mut held = nothing.clone();
+            let active = self.occupations.iter().filter(|occupation| occupation.from <= from && from < occupation.end);
+            active.for_each(|occupation| held.take(&occupation.holding));
+            self.ahead.insert(place, (from, held));
+        }
+        self.forget_peaks();
+    }
+
+    fn forget_peaks(&mut self) {
+        self.peaks.clear();
+        self.peaks.resize_with(self.ahead.len(), OnceCell::new);
+    }
+
+    /// No machine has a processor thousandth, or no memory, left: nothing at all can start.
+    pub fn exhausted(&self, ground: &Ground) -> bool {
+        ground
+            .layouts
+            .iter()
+            .zip(&self.current.machines)
+            .all(|(layout, held)| !layout.accepts || held.memory >= layout.allocatable.0 || held.cpus.iter().all(|used| *used >= 1000))
+    }
+}
+
+/// A look into the future: a horizon that moves from one change to the next.
+pub(crate) struct Walk {
+    pub horizon: Horizon,
+    /// Time, whether it begins, index of the occupation. Ends come before beginnings.
+    events: BinaryHeap<Reverse<(Time, bool, usize)>>,
+}
+
+impl Walk {
+    pub fn new(horizon: &Horizon) -> Walk {
+        let mut events = Vec::with_capacity(horizon.occupations.len());
+        for (index, occupation) in horizon.occupations.iter().enumerate() {
+            if occupation.from > horizon.now {
+                events.push(Reverse((occupation.from, true, index)));
+            }
+            events.push(Reverse((occupation.end, false, index)));
+        }
+        Walk { horizon: horizon.clone(), events: events.into() }
+    }
+
+    /// Goes to the next time at which something changes; `None` when nothing will any more.
+    pub fn step(&mut self) -> Option<Time> {
+        let Reverse((time, _, _)) = *self.events.peek()?;
+        let horizon = &mut self.horizon;
+        while let Some(Reverse((_, begins, index))) = self.events.peek().copied().filter(|event| event.0.0 == time) {
+            self.events.pop();
+            let holding = &horizon.occupations[index].holding;
+            if begins { horizon.current.take(holding) } else { horizon.current.release(holding) }
+        }
+        horizon.now = time;
+        let past = horizon.ahead.partition_point(|(at, _)| *at <= time);
+        horizon.ahead.drain(..past);
+        horizon.forget_peaks();
+        Some(time)
+    }
+
+    pub fn start(&mut self, holding: Rc<Holding>, span: Span) {
+        let index = self.horizon.occupations.len();
+        self.horizon.start(holding, span);
+        self.events.push(Reverse((self.horizon.now + span, false, index)));
+    }
+}
+
+/// The first time from `horizon` on at which the job fits for its whole length, and where.
+pub(crate) fn earliest(horizon: &Horizon, demand: &Demand, ground: &Ground) -> Option<(Time, Placed)> {
+    let mut walk = Walk::new(horizon);
+    loop {
+        let time = walk.step()?;
+        if let Some(placed) = walk.horizon.fit(demand, ground) {
+            return Some((time, placed));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Who is considered first.
+
+use crate::demand::Ask;
+use spec::{JobId, Span, Time};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// What all machines have together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub cpu_milli: u64,
+    pub memory: u64,
+    pub devices: u64,
+}
+
+/// A job in its queue. Sorts as it is served: priority, then age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket {
+    pub queue: usize,
+    pub priority: Reverse<i32>,
+    pub submitted: Time,
+    pub job: JobId,
+    /// Index in the list of jobs.
+    pub index: usize,
+}
+
+/// A queue's part in what there is: of the dimension it takes most of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Portion {
+    pub cpu_milli: u64,
+    pub memory: u64,
+    pub devices: u64,
+    /// Used lately, in millionths of all CPUs.
+    pub recent: u64,
+    pub weight: u64,
+}
+
+impl Portion {
+    /// Weighted share in thousandths of millionths.
+    fn share(&self, totals: &Totals) -> u64 {
+        let part = |held: u64, total: u64| held.saturating_mul(1_000_000).checked_div(total).unwrap_or(0);
+        // Memory in MiB, so that the product of terabytes stays in range.
+        let dominant = part(self.cpu_milli, totals.cpu_milli)
+            .max(part(self.memory >> 20, totals.memory >> 20))
+            .max(part(self.devices, totals.devices));
+        dominant.saturating_add(self.recent).saturating_mul(1000) / self.weight.max(1)
+    }
+
+    /// Something that used `c` CPUs all along has a decayed sum of `c * half-life / ln 2`, so this is the average number
+    /// of CPUs used lately, in millionths of all.
+    pub fn recent_of(usage: u64, half_life: Span, totals: &Totals) -> u64 {
+        let all = u128::from(half_life.0) * u128::from(totals.cpu_milli);
+        (u128::from(usage) * 693_147_181).checked_div(all).map_or(0, |part| u64::try_from(part).unwrap_or(u64::MAX))
+    }
+}
+
+/// Hands out jobs: always from the queue that holds least for its weight, counting what the jobs handed out before
+/// would hold, so that queues take turns even when nothing fits.
+pub(crate) struct Order {
+    totals: Totals,
+    tickets: Vec<Ticket>,
+    portions: Vec<Portion>,
+    /// Next ticket of each queue, and one past its last.
+    cursors: Vec<(usize, usize)>,
+    line: BinaryHeap<Reverse<(u64, Time, JobId, usize)>>,
+    /// The queue of the job handed out last, not yet back in line.
+    out: Option<usize>,
+}
+
+impl Order {
+    pub fn new(mut tickets: Vec<Ticket>, portions: Vec<Portion>, totals: Totals) -> Order {
+        tickets.sort_unstable();
+        let cursors: Vec<(usize, usize)> = (0..portions.len())
+            .map(|queue| (tickets.partition_point(|ticket| ticket.queue < queue), tickets.partition_point(|ticket| ticket.queue <= queue)))
+            .collect();
+        let mut order = Order { totals, tickets, portions, cursors, line: BinaryHeap::new(), out: None };
+        (0..order.portions.len()).for_each(|queue| order.enter(queue));
+        order
+    }
+
+    /// Whether the order depends on what was handed out.
+    pub fn takes_turns(&self) -> bool {
+        !self.line.is_empty()
+    }
+
+    fn enter(&mut self, queue: usize) {
+        let (next, end) = self.cursors[queue];
+        if next < end {
+            let ticket = &self.tickets[next];
+            self.line.push(Reverse((self.portions[queue].share(&self.totals), ticket.submitted, ticket.job, queue)));
+        }
+    }
+
+    /// Index of the next job to consider.
+    pub fn next(&mut self) -> Option<usize> {
+        if let Some(queue) = self.out.take() {
+            if self.line.is_empty() {
+                // Nobody else waits: no share to compare.
+                return self.hand_out(queue);
+            }
+            self.enter(queue);
+        }
+        let Reverse((_, _, _, queue)) = self.line.pop()?;
+        self.hand_out(queue)
+    }
+
+    fn hand_out(&mut self, queue: usize) -> Option<usize> {
+        let (next, end) = &mut self.cursors[queue];
+        if next == end {
+            return None;
+        }
+        let index = self.tickets[*next].index;
+        *next += 1;
+        self.out = Some(queue);
+        Some(index)
+    }
+
+    /// Counts a job as held by its queue.
+    pub fn charge(&mut self, ask: &Ask, memory: u64) {
+        let portion = &mut self.portions[ask.queue];
+        portion.cpu_milli = portion.cpu_milli.saturating_add(ask.cpu_milli());
+        portion.memory = portion.memory.saturating_add(memory);
+        portion.devices = portion.devices.saturating_add(ask.device_count());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOTALS: Totals = Totals { cpu_milli: 8000, memory: 8 << 30, devices: 2 };
+
+    fn ask(queue: usize, share: u32) -> Ask<'static> {
+        Ask { ranks: 1, share, memory: None, shm: None, rendezvous: false, devices: None, queue, span: Span::hours(1) }
+    }
+
+    fn ticket(queue: usize, priority: i32, submitted: u64, number: u64) -> Ticket {
+        Ticket { queue, priority: Reverse(priority), submitted: Time(submitted), job: JobId::new(number), index: number as usize }
+    }
+
+    fn served(tickets: Vec<Ticket>, portions: Vec<Portion>) -> Vec<usize> {
+        let queues: Vec<usize> = {
+            let mut by_index: Vec<_> = tickets.iter().map(|ticket| (ticket.index, ticket.queue)).collect();
+            by_index.sort_unstable();
+            by_index.into_iter().map(|(_, queue)| queue).collect()
+        };
+        let mut order = Order::new(tickets, portions, TOTALS);
+        let mut served = Vec::new();
+        while let Some(index) = order.next() {
+            order.charge(&ask(queues[index], 1000), 0);
+            served.push(index);
+        }
+        served
+    }
+
+    #[test]
+    fn priority_then_age_then_number_within_a_queue() {
+        let tickets = vec![ticket(0, 0, 5, 0), ticket(0, 0, 3, 1), ticket(0, 10, 9, 2), ticket(0, 0, 3, 3), ticket(0, -1, 0, 4)];
+        assert_eq!(served(tickets, vec![Portion { weight: 1, ..Portion::default() }]), [2, 1, 3, 0, 4]);
+    }
+
+    #[test]
+    fn queues_take_turns_by_weight() {
+        let tickets = (0..4).map(|n| ticket(0, 0, n, n)).chain((4..8).map(|n| ticket(1, 0, n, n))).collect();
+        let portions = vec![Portion { weight: 1, ..Portion::default() }, Portion { weight: 3, ..Portion::default() }];
+        assert_eq!(served(tickets, portions), [0, 4, 5, 6, 1, 7, 2, 3]);
+    }
+
+    #[test]
+    fn a_queue_that_holds_devices_waits_for_one_that_does_not() {
+        let tickets = vec![ticket(0, 0, 0, 0), ticket(1, 0, 1, 1)];
+        let portions =
+            vec![Portion { devices: 1, weight: 1, ..Portion::default() }, Portion { cpu_milli: 3000, weight: 1, ..Portion::default() }];
+        assert_eq!(served(tickets, portions), [1, 0]);
+    }
+
+    #[test]
+    fn steady_use_counts_as_the_cpus_it_used() {
+        // Four of eight CPUs for ever, with a half-life of an hour: 4 * 3600 s / ln 2.
+        let usage = (4.0 * 3_600_000.0 / std::f64::consts::LN_2) as u64;
+        assert_eq!(Portion::recent_of(usage, Span::hours(1), &TOTALS).div_ceil(1000), 500);
+        assert_eq!(Portion::recent_of(usage, Span::ZERO, &TOTALS), 0);
+    }
+}

@@ -1,0 +1,359 @@
+//! The decision, in fixed stages: order, start or promise, foresee, explain.
+
+use crate::demand::{Ask, Demand};
+use crate::explain::Explainer;
+use crate::held::{Held, Holding, PortPlan};
+use crate::horizon::{Ground, Horizon, Occupation, Walk, earliest};
+use crate::layout::Layout;
+use crate::order::{Order, Portion, Ticket, Totals};
+use crate::{Blocker, Gate, Plan, Policy, Reason, Reservation, Running, Snapshot, Start, Waiting, WhatIf};
+use spec::{JobId, Limits, Span, Time};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Foreseen starts stop here: further ahead a guess is worth nothing.
+const FARTHEST_STEPS: usize = 4096;
+
+/// Decides everything about one snapshot. Pure: equal arguments give equal plans.
+pub fn plan(snapshot: &Snapshot, policy: &Policy, now: Time) -> Plan {
+    let jobs: Vec<&Waiting> = snapshot.waiting.iter().collect();
+    decide(snapshot, policy, now, &jobs, &Scope { explain: policy.explained, foresee: policy.explained, focus: None })
+}
+
+/// What would become of `job` if it were submitted now: the same decision with one job more. A waiting job of the
+/// same id is taken to be this one.
+pub fn what_if(snapshot: &Snapshot, policy: &Policy, now: Time, job: Waiting) -> WhatIf {
+    let mut jobs: Vec<&Waiting> = snapshot.waiting.iter().filter(|other| other.job != job.job).collect();
+    jobs.push(&job);
+    let scope = Scope { explain: 0, foresee: policy.explained.max(FARTHEST_STEPS), focus: Some(job.job) };
+    let plan = decide(snapshot, policy, now, &jobs, &scope);
+    let start = plan.starts.into_iter().find(|start| start.job == job.job).map(|start| start.grant);
+    let planned = plan.reservations.iter().find(|reservation| reservation.job == job.job).map(|reservation| reservation.at);
+    let reasons = plan.reasons.into_iter().find(|(id, _)| *id == job.job).map(|(_, reasons)| reasons).unwrap_or_default();
+    WhatIf { planned_start: start.as_ref().map(|_| now).or(planned), start, reasons }
+}
+
+/// How far the answer goes beyond what starts now.
+struct Scope {
+    /// Full reasons for this many waiting jobs ...
+    explain: usize,
+    /// ... planned starts for this many ...
+    foresee: usize,
+    /// ... and both for this one.
+    focus: Option<JobId>,
+}
+
+/// Interchangeable jobs, and what is known of them so far.
+pub(crate) struct Class<'a> {
+    pub demand: Demand<'a>,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Not tried yet, or it fitted last time.
+    Open,
+    /// Did not fit. What is held only grows during a decision, so it need not be tried again.
+    Full,
+    /// More than any machine has or the queue may hold.
+    Never,
+}
+
+/// A job that does not start, in order.
+struct Waits<'a> {
+    job: &'a Waiting,
+    /// `None` behind everything that is worth working out.
+    class: Option<usize>,
+    planned: Option<Time>,
+    kept: bool,
+}
+
+pub(crate) struct Planner<'a> {
+    pub snapshot: &'a Snapshot,
+    pub policy: &'a Policy,
+    pub now: Time,
+    pub ground: Ground<'a>,
+    pub queues: Queues<'a>,
+    pub nothing: Held,
+    pub horizon: Horizon,
+    pub classes: Vec<Class<'a>>,
+    /// The job of each promise in force, with its time.
+    pub promises: Vec<(JobId, Time, Rc<Holding>)>,
+    known: BTreeMap<Ask<'a>, usize>,
+}
+
+/// Queue names by index. A name that is no queue (any more) gets an index too, with weight 1 and no limits.
+pub(crate) struct Queues<'a> {
+    pub names: Vec<&'a str>,
+    by_name: BTreeMap<&'a str, usize>,
+    last: Option<(&'a str, usize)>,
+}
+
+impl<'a> Queues<'a> {
+    fn new(snapshot: &'a Snapshot) -> Queues<'a> {
+        let mut queues = Queues { names: Vec::new(), by_name: BTreeMap::new(), last: None };
+        snapshot.queues.iter().for_each(|queue| {
+            queues.index(&queue.queue.name);
+        });
+        queues
+    }
+
+    fn index(&mut self, name: &'a str) -> usize {
+        // Thousands of jobs in a row name the same queue.
+        if let Some((last, index)) = self.last
+            && last == name
+        {
+            return index;
+        }
+        let index = *self.by_name.entry(name).or_insert_with(|| {
+            self.names.push(name);
+            self.names.len() - 1
+        });
+        self.last = Some((name, index));
+        index
+    }
+}
+
+/// When a run is planned to end. One that is overdue gets a minute, or a tenth of the time it has taken so far.
+fn planned_end(run: &Running, policy: &Policy, now: Time) -> Time {
+    let end = run.expected_end.unwrap_or(run.since + policy.default_expect);
+    if end > now { end } else { now + Span((now - run.since).0 / 10).max(Span::minutes(1)) }
+}
+
+fn decide<'a>(snapshot: &'a Snapshot, policy: &'a Policy, now: Time, jobs: &[&'a Waiting], scope: &Scope) -> Plan {
+    let mut queues = Queues::new(snapshot);
+    let tickets: Vec<Ticket> = jobs
+        .iter()
+        .enumerate()
+        .filter(|(_, job)| job.gates.is_empty())
+        .map(|(index, job)| Ticket {
+            queue: queues.index(&job.queue),
+            priority: Reverse(job.spec.priority),
+            submitted: job.submitted,
+            job: job.job,
+            index,
+        })
+        .collect();
+    let held_by: Vec<usize> = snapshot.running.iter().map(|run| queues.index(&run.queue)).collect();
+    let mut planner = Planner::new(snapshot, policy, now, queues, &held_by);
+    let mut order = planner.order(tickets);
+    let mut plan = Plan { based_on: snapshot.generation, at: now, ..Plan::default() };
+    let mut waits = planner.assign(jobs, &mut order, scope, &mut plan.starts);
+    planner.foresee(&mut waits, scope);
+    let kept = waits.iter().filter(|wait| wait.kept);
+    let foreseen = waits.iter().filter(|wait| !wait.kept);
+    plan.reservations = kept.chain(foreseen).filter_map(|wait| wait.planned.map(|at| Reservation { job: wait.job.job, at })).collect();
+    plan.reasons = planner.reasons(&waits, scope);
+    plan.reasons.extend(jobs.iter().filter(|job| !job.gates.is_empty()).map(|job| (job.job, gate_reasons(&job.gates))));
+    plan
+}
+
+fn gate_reasons(gates: &[Gate]) -> Vec<Reason> {
+    let until = |gate: &Gate| match gate {
+        Gate::Backoff { until } => Some(*until),
+        Gate::After { .. } | Gate::ArrayLimit { .. } => None,
+    };
+    let reason =
+        |gate: &Gate| Reason { blocker: Blocker::Gate(gate.clone()), held_by: vec![], change: None, until: until(gate), never: false };
+    gates.iter().map(reason).collect()
+}
+
+impl<'a> Planner<'a> {
+    fn new(snapshot: &'a Snapshot, policy: &'a Policy, now: Time, queues: Queues<'a>, held_by: &[usize]) -> Planner<'a> {
+        let layouts: Vec<Layout> = snapshot.machines.iter().map(|machine| Layout::new(&machine.machine, machine.accepts, policy)).collect();
+        let ports = PortPlan::new(policy);
+        let running = snapshot.running.iter().zip(held_by).map(|(run, queue)| Occupation {
+            holding: Rc::new(Holding::of_grant(&run.grant, *queue, &layouts, &ports)),
+            from: now.min(run.since),
+            end: planned_end(run, policy, now),
+        });
+        let nothing = Held::nothing(&layouts, queues.names.len(), &ports);
+        let horizon = Horizon::new(now, nothing.clone(), running.collect());
+        let mut limits: Vec<Limits> = snapshot.queues.iter().map(|queue| queue.queue.limits).collect();
+        limits.resize(queues.names.len(), Limits::default());
+        Planner {
+            snapshot,
+            policy,
+            now,
+            ground: Ground { layouts, limits, ports },
+            queues,
+            nothing,
+            horizon,
+            classes: Vec::new(),
+            promises: Vec::new(),
+            known: BTreeMap::new(),
+        }
+    }
+
+    fn order(&self, tickets: Vec<Ticket>) -> Order {
+        let mut totals = Totals::default();
+        for layout in &self.ground.layouts {
+            totals.cpu_milli += layout.total_milli();
+            totals.memory = totals.memory.saturating_add(layout.allocatable.0);
+            totals.devices += layout.machine.devices.iter().filter(|device| device.health.is_ready()).count() as u64;
+        }
+        let portion = |queue: usize| {
+            let held = &self.horizon.current.queues[queue];
+            let (weight, usage) = self.snapshot.queues.get(queue).map_or((1, 0), |queue| (queue.queue.weight, queue.recent_usage));
+            let recent = Portion::recent_of(usage, self.policy.usage_half_life, &totals);
+            Portion { cpu_milli: held.cpu_milli, memory: held.memory, devices: held.devices, recent, weight: u64::from(weight) }
+        };
+        Order::new(tickets, (0..self.queues.names.len()).map(portion).collect(), totals)
+    }
+
+    fn class(&mut self, ask: Ask<'a>) -> usize {
+        // Arrays and sweeps come in a row.
+        if let Some(last) = self.classes.len().checked_sub(1)
+            && self.classes[last].demand.ask == ask
+        {
+            return last;
+        }
+        if let Some(class) = self.known.get(&ask) {
+            return *class;
+        }
+        let demand = Demand::new(ask, &self.ground.layouts);
+        let standing = if self.possible(&demand) { Standing::Open } else { Standing::Never };
+        self.classes.push(Class { demand, standing });
+        self.known.insert(ask, self.classes.len() - 1);
+        self.classes.len() - 1
+    }
+
+    /// Whether the job could start if nothing else were there. True too where only a machine that accepts nothing
+    /// at the moment could hold it.
+    fn possible(&self, demand: &Demand) -> bool {
+        let (queue, layouts) = (demand.ask.queue, &self.ground.layouts);
+        let able = |index: usize| {
+            demand.fits(index, &layouts[index], &self.nothing.machines[index])
+                && demand.within_limits(index, &self.ground.limits[queue], &self.nothing.queues[queue])
+        };
+        layouts.is_empty() || (0..layouts.len()).any(able)
+    }
+
+    /// Whether the job's own queue lets it start beside what is held now and promised within its time.
+    fn within_queue(&self, demand: &Demand) -> bool {
+        let held = &self.horizon.peak(demand.ask.span).queues[demand.ask.queue];
+        (0..demand.on.len()).any(|index| demand.within_limits(index, &self.ground.limits[demand.ask.queue], held))
+    }
+
+    /// Starts what fits, in order, and promises a time to the first that do not.
+    fn assign(&mut self, jobs: &[&'a Waiting], order: &mut Order, scope: &Scope, starts: &mut Vec<Start>) -> Vec<Waits<'a>> {
+        let mut waits = Vec::new();
+        let nowhere = !self.ground.layouts.iter().any(|layout| layout.accepts);
+        let closed = |planner: &Planner| {
+            nowhere || (planner.promises.len() >= planner.policy.reservations && planner.horizon.exhausted(&planner.ground))
+        };
+        let mut nothing_starts = closed(self);
+        while let Some(index) = order.next() {
+            let job = jobs[index];
+            let ask = Ask::of(job, self.queues.index(&job.queue), self.policy);
+            if nothing_starts && waits.len() >= scope.foresee && scope.focus != Some(job.job) {
+                if order.takes_turns() {
+                    order.charge(&ask, ask.memory.map_or(0, |memory| memory.0));
+                }
+                waits.push(Waits { job, class: None, planned: None, kept: false });
+                continue;
+            }
+            let class = self.class(ask);
+            if self.classes[class].standing != Standing::Never {
+                order.charge(&ask, self.classes[class].demand.on.first().map_or(0, |need| need.memory));
+            }
+            if let Some(placed) = self.try_start(class, nothing_starts) {
+                let layout = &self.ground.layouts[placed.holding.machine.unwrap_or(0)];
+                starts.push(Start { job: job.job, grant: placed.grant(&ask, layout, &self.ground.ports) });
+                self.horizon.start(Rc::new(placed.holding), ask.span);
+                nothing_starts = closed(self);
+                continue;
+            }
+            let planned = if nowhere { None } else { self.promise(class, job.job) };
+            waits.push(Waits { job, class: Some(class), planned, kept: planned.is_some() });
+            if planned.is_some() {
+                nothing_starts = closed(self);
+            }
+        }
+        waits
+    }
+
+    fn try_start(&mut self, class: usize, nothing_starts: bool) -> Option<crate::place::Placed> {
+        if nothing_starts || self.classes[class].standing != Standing::Open {
+            return None;
+        }
+        let placed = self.horizon.fit(&self.classes[class].demand, &self.ground);
+        if placed.is_none() {
+            self.classes[class].standing = Standing::Full;
+        }
+        placed
+    }
+
+    /// Keeps a place for a job that something else is in the way of. What only its own queue's limit holds back
+    /// gets none: nobody else could take it from it.
+    fn promise(&mut self, class: usize, job: JobId) -> Option<Time> {
+        let demand = &self.classes[class].demand;
+        let more = self.promises.len() < self.policy.reservations;
+        if !more || self.classes[class].standing == Standing::Never || !self.within_queue(demand) {
+            return None;
+        }
+        let (at, placed) = earliest(&self.horizon, demand, &self.ground)?;
+        let holding = Rc::new(placed.holding);
+        self.horizon.promise(holding.clone(), at, demand.ask.span, &self.nothing);
+        self.promises.push((job, at, holding));
+        Some(at)
+    }
+
+    /// Plays the future with everything ending as planned: when the jobs without a promise would start.
+    fn foresee(&self, waits: &mut [Waits<'a>], scope: &Scope) {
+        let within = waits.iter().position(|wait| Some(wait.job.job) == scope.focus).map_or(scope.foresee, |focus| focus + 1);
+        let mut pending: Vec<(usize, usize)> = Vec::new();
+        for (place, wait) in waits.iter().enumerate().take(within.min(scope.foresee)) {
+            if let Some(class) = wait.class.filter(|class| !wait.kept && self.classes[*class].standing != Standing::Never) {
+                pending.push((place, class));
+            }
+        }
+        let mut walk = Walk::new(&self.horizon);
+        let mut failed = vec![0; self.classes.len()];
+        for step in 1..=FARTHEST_STEPS {
+            if pending.is_empty() {
+                return;
+            }
+            let Some(time) = walk.step() else { return };
+            if walk.horizon.exhausted(&self.ground) {
+                continue;
+            }
+            pending.retain(|(place, class)| {
+                if failed[*class] == step {
+                    return true;
+                }
+                let demand = &self.classes[*class].demand;
+                let Some(placed) = walk.horizon.fit(demand, &self.ground) else {
+                    failed[*class] = step;
+                    return true;
+                };
+                walk.start(Rc::new(placed.holding), demand.ask.span);
+                waits[*place].planned = Some(time);
+                false
+            });
+        }
+    }
+
+    fn reasons(&self, waits: &[Waits<'a>], scope: &Scope) -> Vec<(JobId, Vec<Reason>)> {
+        let mut explainer = Explainer::new(self);
+        let mut ahead = 0;
+        let mut all = Vec::with_capacity(waits.len());
+        for (place, wait) in waits.iter().enumerate() {
+            let wanted = place < scope.explain || scope.focus == Some(wait.job.job);
+            let reasons = match wait.class.filter(|_| wanted) {
+                Some(class) => explainer.explain(class, wait.job.job, wait.planned),
+                None => vec![Reason { blocker: Blocker::Behind { jobs: ahead }, held_by: vec![], change: None, until: None, never: false }],
+            };
+            all.push((wait.job.job, reasons));
+            ahead += u64::from(wait.class.is_none_or(|class| self.classes[class].standing != Standing::Never));
+        }
+        all
+    }
+}
+
+impl Class<'_> {
+    pub fn is_never(&self) -> bool {
+        self.standing == Standing::Never
+    }
+}

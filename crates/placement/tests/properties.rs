@@ -1,0 +1,291 @@
+//! Facts about every plan, on random machines with random histories.
+
+mod world;
+
+use machine::{Bytes, CpuShare, Machine};
+use placement::{Plan, Policy, Running, Snapshot, Waiting, check, plan, what_if};
+use proptest::prelude::*;
+use spec::{Launch, Limits, RunId, Span, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use world::*;
+
+#[derive(Clone, Debug)]
+struct Asked {
+    ranks: u32,
+    milli: u32,
+    memory: Option<u64>,
+    shm: Option<u64>,
+    devices: u32,
+    model: usize,
+    minutes: Option<u64>,
+    priority: i32,
+    queue: usize,
+    jax: bool,
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let milli = prop_oneof![3 => (1u32..6).prop_map(|n| n * 1000), 2 => prop_oneof![Just(100u32), Just(250), Just(500), Just(900)], 1 => 1u32..4000];
+    let size = (1u32..4, milli, proptest::option::weighted(0.8, 1u64..3000), proptest::option::weighted(0.2, 1u64..500));
+    let rest = (
+        prop_oneof![3 => Just(0u32), 1 => 1u32..3],
+        0usize..5,
+        proptest::option::weighted(0.8, 1u64..300),
+        -2i32..3,
+        0usize..3,
+        any::<bool>(),
+    );
+    (size, rest).prop_map(|((ranks, milli, memory, shm), (devices, model, minutes, priority, queue, jax))| Asked {
+        ranks,
+        milli,
+        memory,
+        shm,
+        devices,
+        model,
+        minutes,
+        priority,
+        queue,
+        jax,
+    })
+}
+
+const QUEUES: [&str; 3] = ["default", "nlp", "gone"];
+
+fn waiting(number: u64, asked: &Asked, one_queue: bool) -> Waiting {
+    let models: [&[&str]; 5] = [&[], &["a100"], &["rtx4090"], &["a100", "4090"], &["910b"]];
+    let mut job = job(number).milli(asked.milli).ranks(asked.ranks).priority(if one_queue { 0 } else { asked.priority });
+    job = job.with(|spec| {
+        spec.memory = asked.memory.map(Bytes::mib);
+        spec.shm = asked.shm.map(Bytes::mib);
+        spec.expect = asked.minutes.map(Span::minutes);
+        spec.launch = if asked.jax { Launch::Jax } else { Launch::Plain };
+    });
+    if asked.devices > 0 {
+        let models = models[asked.model].iter().map(|model| model.to_string()).collect();
+        job = job.devices(spec::DeviceRequest { models, ..request(asked.devices) });
+    }
+    job.queue(QUEUES[if one_queue { 0 } else { asked.queue }]).0
+}
+
+fn hardware() -> impl Strategy<Value = Machine> {
+    (1u32..3, 1u32..6, 1u32..3, 1u64..16, 0u32..5).prop_map(|(nodes, cores, threads, gib, devices)| {
+        let mut machine = machine(nodes, cores, threads, Bytes::gib(gib));
+        for index in 0..devices {
+            let model = if index % 3 == 2 { "NVIDIA GeForce RTX 4090" } else { "NVIDIA A100-SXM4-80GB" };
+            machine.devices.push(gpu(index, model, if index % 3 == 2 { 24 } else { 80 }, index % nodes));
+        }
+        machine
+    })
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let maybe = |range: std::ops::Range<u32>| proptest::option::weighted(0.3, range);
+    (maybe(1..8), maybe(1..4), maybe(0..3), maybe(1..5)).prop_map(|(cpus, memory, devices, runs)| Limits {
+        cpus,
+        memory: memory.map(|gib| Bytes::gib(u64::from(gib))),
+        devices,
+        runs,
+    })
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    (0usize..5, prop_oneof![Just(2usize), Just(256)], 0u32..100).prop_map(|(reservations, explained, reserve)| Policy {
+        reservations,
+        explained,
+        memory_reserve_permille: reserve,
+        // Few leases, so that they run out.
+        ports: (21_000, 21_064),
+        ..Policy::default()
+    })
+}
+
+/// A state that plans made: the starts of each round run on in the next, except those that have ended.
+struct Story {
+    snapshot: Snapshot,
+    now: Time,
+    spans: BTreeMap<u64, Span>,
+}
+
+impl Story {
+    fn new(machine: Machine, limits: Limits) -> Story {
+        let mut snapshot = snapshot(machine, []);
+        snapshot.queues = vec![queue("default", 1, Limits::default()), queue("nlp", 3, limits)];
+        Story { snapshot, now: NOW, spans: BTreeMap::new() }
+    }
+
+    fn submit(&mut self, jobs: impl IntoIterator<Item = Waiting>, policy: &Policy) {
+        for job in jobs {
+            self.spans.insert(job.job.number, job.spec.expect.unwrap_or(policy.default_expect));
+            self.snapshot.waiting.push(job);
+        }
+    }
+
+    fn adopt(&mut self, plan: &Plan) {
+        for start in &plan.starts {
+            let place = self.snapshot.waiting.iter().position(|job| job.job == start.job).expect("it waits");
+            let job = self.snapshot.waiting.remove(place);
+            self.snapshot.running.push(Running {
+                run: RunId { job: job.job, attempt: 1 },
+                queue: job.queue,
+                user: job.user,
+                name: job.spec.name.clone(),
+                grant: start.grant.clone(),
+                since: self.now,
+                expected_end: job.spec.expect.map(|span| self.now + span),
+            });
+        }
+        self.snapshot.generation += 1;
+    }
+
+    fn end_of(&self, run: &Running) -> Time {
+        run.since + self.spans[&run.run.job.number]
+    }
+}
+
+fn facts(plan: &Plan, snapshot: &Snapshot, policy: &Policy, now: Time) -> Result<(), TestCaseError> {
+    prop_assert_eq!(check(plan, snapshot, policy), vec![]);
+    prop_assert_eq!(plan, &placement::plan(snapshot, policy, now), "not deterministic");
+    let started: BTreeSet<_> = plan.starts.iter().map(|start| start.job).collect();
+    let explained: BTreeSet<_> = plan.reasons.iter().map(|(job, _)| *job).collect();
+    prop_assert!(started.is_disjoint(&explained));
+    prop_assert_eq!(started.len() + explained.len(), snapshot.waiting.len());
+    for reservation in &plan.reservations {
+        prop_assert!(reservation.at > now);
+    }
+    for (job, reasons) in &plan.reasons {
+        let planned = plan.reservations.iter().find(|reservation| reservation.job == *job);
+        let never = reasons.iter().any(|reason| reason.never);
+        prop_assert!(!(never && planned.is_some()), "{job} never fits and is planned");
+        for reason in reasons {
+            prop_assert!(reason.held_by.len() <= 8);
+            prop_assert!(reason.until.is_none_or(|until| until > now), "{job}: {reason:?}");
+            prop_assert!(!reason.sentence(now).is_empty());
+        }
+    }
+    if snapshot.waiting.len() <= policy.explained {
+        for (job, reasons) in &plan.reasons {
+            let planned = plan.reservations.iter().any(|reservation| reservation.job == *job);
+            prop_assert!(
+                planned || reasons.iter().any(|reason| reason.never),
+                "{} has neither a planned start nor a reason for ever: {:?}",
+                job,
+                reasons
+            );
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_plan_of_every_story_passes_the_check(
+        machine in hardware(),
+        limits in limits(),
+        policy in policies(),
+        rounds in proptest::collection::vec((proptest::collection::vec(asked(), 0..8), 1u64..200, any::<u64>()), 1..6),
+    ) {
+        let mut story = Story::new(machine, limits);
+        let mut number = 0;
+        for (jobs, minutes, fate) in rounds {
+            let jobs: Vec<Waiting> = jobs.iter().map(|asked| { number += 1; waiting(number, asked, false) }).collect();
+            story.submit(jobs, &policy);
+            let plan = plan(&story.snapshot, &policy, story.now);
+            facts(&plan, &story.snapshot, &policy, story.now)?;
+            story.adopt(&plan);
+            story.now = story.now + Span::minutes(minutes);
+            // Some end, some overrun what they said.
+            let mut at = 0;
+            story.snapshot.running.retain(|_| { at += 1; fate >> (at % 64) & 1 == 0 });
+        }
+    }
+
+    #[test]
+    fn a_dry_run_says_what_the_plan_would_do(
+        machine in hardware(),
+        jobs in proptest::collection::vec(asked(), 1..10),
+        extra in asked(),
+    ) {
+        let policy = policy();
+        let snapshot = snapshot_of(machine, &jobs);
+        let job = waiting(1000, &extra, false);
+        let answer = what_if(&snapshot, &policy, NOW, job.clone());
+        let mut more = snapshot.clone();
+        more.waiting.push(job.clone());
+        let plan = plan(&more, &policy, NOW);
+        let start = plan.starts.iter().find(|start| start.job == job.job).map(|start| start.grant.clone());
+        prop_assert_eq!(&answer.start, &start);
+        let planned = plan.reservations.iter().find(|reservation| reservation.job == job.job).map(|reservation| reservation.at);
+        prop_assert_eq!(answer.planned_start, if start.is_some() { Some(NOW) } else { planned });
+        let reasons = plan.reasons.into_iter().find(|(id, _)| *id == job.job).map(|(_, reasons)| reasons).unwrap_or_default();
+        prop_assert_eq!(answer.reasons, reasons);
+    }
+
+    /// In one queue, with everything taking as long as it said and nothing submitted later, the first job in line
+    /// starts when it was first promised to, or before.
+    #[test]
+    fn the_first_in_line_is_never_delayed(machine in hardware(), jobs in proptest::collection::vec(asked(), 1..14)) {
+        let policy = Policy { reservations: 1, ..policy() };
+        let mut story = Story::new(machine, Limits::default());
+        story.submit(jobs.iter().enumerate().map(|(number, asked)| waiting(number as u64, asked, true)), &policy);
+        let mut promised: BTreeMap<u64, Time> = BTreeMap::new();
+        for _ in 0..64 {
+            let plan = plan(&story.snapshot, &policy, story.now);
+            facts(&plan, &story.snapshot, &policy, story.now)?;
+            for start in &plan.starts {
+                let promise = promised.get(&start.job.number);
+                prop_assert!(promise.is_none_or(|at| story.now <= *at), "job {} was promised {:?} and starts at {:?}", start.job, promise, story.now);
+            }
+            if let Some(first) = plan.reservations.first() {
+                let known = *promised.entry(first.job.number).or_insert(first.at);
+                prop_assert!(first.at <= known, "job {} slips from {:?} to {:?}", first.job, known, first.at);
+            }
+            story.adopt(&plan);
+            let Some(next) = story.snapshot.running.iter().map(|run| story.end_of(run)).min() else { break };
+            story.now = next;
+            let ended: Vec<RunId> = story.snapshot.running.iter().filter(|run| story.end_of(run) <= next).map(|run| run.run).collect();
+            story.snapshot.running.retain(|run| !ended.contains(&run.run));
+        }
+        // Whatever is left never fits.
+        for job in &story.snapshot.waiting {
+            let answer = what_if(&story.snapshot, &policy, story.now, job.clone());
+            prop_assert!(answer.reasons.iter().any(|reason| reason.never), "job {} was starved: {:?}", job.job, answer);
+        }
+    }
+
+    /// The advice given with a reason is true: the changed job starts.
+    #[test]
+    fn advice_about_cpus_and_ranks_works(machine in hardware(), jobs in proptest::collection::vec(asked(), 1..10)) {
+        let policy = policy();
+        let mut story = Story::new(machine, Limits::default());
+        story.submit(jobs.iter().enumerate().map(|(number, asked)| waiting(number as u64, asked, true)), &policy);
+        let first = plan(&story.snapshot, &policy, NOW);
+        story.adopt(&first);
+        for (id, reasons) in &plan(&story.snapshot, &policy, NOW).reasons {
+            let job = story.snapshot.waiting.iter().find(|job| job.job == *id).expect("it waits");
+            for change in reasons.iter().filter_map(|reason| reason.change.as_deref()) {
+                let mut changed = job.clone();
+                let spec = Arc::make_mut(&mut changed.spec);
+                let mut words = change.split(' ');
+                let number: Option<u32> = words.nth(2).and_then(|word| word.parse().ok());
+                match (number, words.next()) {
+                    (Some(cpus), Some("CPU" | "CPUs")) => spec.cpus = CpuShare::whole(cpus),
+                    (Some(ranks), Some("rank" | "ranks")) => spec.ranks = ranks,
+                    (Some(count), Some("device" | "devices")) => spec.devices.as_mut().expect("has devices").count = count,
+                    _ => continue,
+                }
+                // First in line, because others wait too.
+                spec.priority = 1000;
+                let answer = what_if(&story.snapshot, &policy, NOW, changed);
+                prop_assert!(answer.start.is_some(), "job {id}: '{change}' does not help: {:?}", answer.reasons);
+            }
+        }
+    }
+}
+
+fn snapshot_of(machine: Machine, jobs: &[Asked]) -> Snapshot {
+    let mut story = Story::new(machine, Limits::default());
+    story.submit(jobs.iter().enumerate().map(|(number, asked)| waiting(number as u64, asked, false)), &policy());
+    story.snapshot
+}
