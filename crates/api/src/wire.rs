@@ -112,7 +112,7 @@ pub struct HealthView {
 /// Something an administrator should look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
-    /// Stable name: `disk`, `damaged-record`, `integrity`, `clock`.
+    /// Stable name: `unavailable`, `damaged-record`, `integrity`, `clock`, `plan.unsound`.
     pub kind: String,
     pub text: String,
     pub hint: Option<String>,

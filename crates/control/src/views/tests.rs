@@ -1,0 +1,189 @@
+use super::*;
+use crate::access::Viewer;
+use crate::access::tests::person;
+use cluster::{Command, Job, JobState, Run, RunState, State};
+use machine::{Bytes, Cpu, CpuSet, CpuShare, Grant, Machine, NumaNode, RankGrant};
+use placement::{Blocker, Reason, Start};
+use spec::{JobId, JobSpec, Queue, RunId, Span, Time, Work};
+use std::sync::Arc;
+
+pub fn sample_spec(name: &str) -> JobSpec {
+    JobSpec {
+        name: name.into(),
+        work: Work::Command(vec!["true".into()]),
+        ranks: 1,
+        devices: None,
+        cpus: CpuShare::ONE,
+        memory: Some(Bytes(64 << 20)),
+        shm: None,
+        workdir: "/tmp".into(),
+        env: Default::default(),
+        mounts: vec![],
+        environment: None,
+        launch: Default::default(),
+        expect: None,
+        limit: Some(Span::minutes(10)),
+        priority: 0,
+        queue: None,
+        retry: Default::default(),
+        checkpoint: Default::default(),
+        after: vec![],
+        array: None,
+        isolation: Default::default(),
+        notify: None,
+    }
+}
+
+pub fn sample_job(number: u64, uid: u32) -> Job {
+    Job {
+        id: JobId::new(number),
+        spec: Arc::new(sample_spec(&format!("job-{number}"))),
+        owner: person(uid),
+        queue: "default".into(),
+        state: JobState::Waiting,
+        submitted: Time(1000 + number),
+        started: None,
+        ended: None,
+        exit_code: None,
+        outcome: None,
+        after: vec![],
+        not_before: None,
+        cancelled_by: None,
+        runs: vec![],
+    }
+}
+
+pub fn sample_grant() -> Grant {
+    Grant {
+        machine: "m".into(),
+        ranks: vec![RankGrant { cpus: [0].into_iter().collect(), devices: vec![] }],
+        cpu_share: CpuShare::ONE,
+        memory: Bytes(64 << 20),
+        shm: Bytes(1 << 20),
+        mem_nodes: CpuSet::new(),
+        ports: None,
+    }
+}
+
+/// Ada's job 1 runs, bob's job 2 waits.
+fn small_world() -> State {
+    let cpus: Vec<Cpu> = (0..2).map(|id| Cpu { id, core: id, ..Cpu::default() }).collect();
+    let node = NumaNode { id: 0, memory: Bytes(8 << 30), cpus: [0, 1].into_iter().collect(), distances: vec![10] };
+    let machine = Machine { id: "m".into(), memory: Bytes(8 << 30), cpus, numa: vec![node], ..Machine::default() };
+    let mut state = State::new();
+    let submit = |number, uid| Command::Submit {
+        number,
+        spec: Arc::new(sample_spec("work")),
+        owner: person(uid),
+        key: None,
+        ended: vec![],
+        at: Time(10),
+    };
+    for command in [Command::Join { machine: Arc::new(machine), at: Time(1) }, submit(1, 1000), submit(2, 1001)] {
+        let _ = state.apply(&command).unwrap();
+    }
+    let based_on = state.generation();
+    let _ =
+        state.apply(&Command::Adopt { based_on, starts: vec![Start { job: JobId::new(1), grant: sample_grant() }], at: Time(11) }).unwrap();
+    state
+}
+
+fn reason() -> Reason {
+    let blocker = Blocker::Cpus { wanted: CpuShare::whole(2), free: CpuShare::ONE, total: CpuShare::whole(2) };
+    Reason { blocker, held_by: vec![RunId { job: JobId::new(1), attempt: 1 }], change: Some("ask for 1".into()), until: None, never: false }
+}
+
+#[test]
+fn holders_are_named_only_to_those_who_may_see_them() {
+    let state = small_world();
+    for (uid, expected) in [(1000, "1-1 (work, ada)"), (0, "1-1 (work, ada)"), (1001, "another user's run")] {
+        let views = reason_views(&[reason()], &state, &Viewer::new(person(uid), None), Time(20));
+        assert_eq!(views[0].held_by, [expected], "{uid}");
+        assert_eq!(views[0].kind, "cpus");
+        assert!(!views[0].text.is_empty());
+    }
+    let mut gone = reason();
+    gone.held_by = vec![RunId { job: JobId::new(77), attempt: 1 }];
+    assert!(reason_views(&[gone], &state, &Viewer::new(person(0), None), Time(20))[0].held_by.is_empty());
+}
+
+#[test]
+fn the_machine_shows_what_others_hold_and_not_who() {
+    let state = small_world();
+    let own = machine_view(&state, &Viewer::new(person(1000), None), Time(20)).unwrap();
+    assert_eq!((own.held[0].user.as_deref(), own.held[0].name.as_deref()), (Some("ada"), Some("work")));
+    let other = machine_view(&state, &Viewer::new(person(1001), None), Time(20)).unwrap();
+    assert_eq!((other.held[0].run, other.held[0].user.as_deref(), other.held[0].name.as_deref()), (None, None, None));
+    assert_eq!(other.held[0].grant, own.held[0].grant);
+    assert!(machine_view(&State::new(), &Viewer::new(person(0), None), Time(1)).is_none());
+}
+
+#[test]
+fn queues_count_what_runs_and_waits() {
+    let mut state = small_world();
+    let second = Queue { name: "lab".into(), weight: 3, groups: vec!["5".into()], ..Queue::default() };
+    let _ = state.apply(&Command::Queues { queues: vec![Queue::default(), second], at: Time(12) }).unwrap();
+    let views = queue_views(&state, |group| format!("group-{group}"));
+    assert_eq!((views[0].running, views[0].waiting, views[0].held_cpu_milli, views[0].share_permille), (1, 1, 1000, 250));
+    assert_eq!((views[1].running, views[1].share_permille), (0, 750));
+    assert_eq!(views[1].queue.groups, ["group-5"]);
+    assert_eq!(group_names("0"), "root");
+    assert_eq!(group_names("3999999999"), "3999999999");
+}
+
+#[test]
+fn an_ended_job_says_how_and_a_waiting_one_why() {
+    let mut job = sample_job(7, 1000);
+    assert_eq!(job_row(&job, Some("all CPUs are held".into())).note.as_deref(), Some("all CPUs are held"));
+    (job.state, job.outcome) = (JobState::Failed, Some("rank 1 left with code 3".into()));
+    assert_eq!(job_row(&job, Some("all CPUs are held".into())).note.as_deref(), Some("rank 1 left with code 3"));
+}
+
+#[test]
+fn the_json_of_a_job_has_the_promised_fields() {
+    let mut job = sample_job(7, 1000);
+    let run = Run {
+        id: RunId { job: job.id, attempt: 1 },
+        grant: sample_grant(),
+        adopted: Time(5),
+        ordered_in: 1,
+        state: RunState::Ended(spec::EndCause::Success),
+        stop: None,
+        started: Some(Time(6)),
+        ended: Some(Time(7)),
+        ranks: vec![],
+        isolation: None,
+        stages: vec![],
+        usage: None,
+    };
+    job.runs.push(run);
+    let json = serde_json::to_value(job_view(&job)).unwrap();
+    for field in ["id", "name", "state", "exit_code", "queue", "submitted", "started", "ended", "spec", "reasons", "runs"] {
+        assert!(json.get(field).is_some(), "{field}");
+    }
+    assert_eq!(json["runs"][0]["state"], "ended");
+    assert_eq!(json["runs"][0]["cause"]["kind"], "success");
+}
+
+#[test]
+fn an_array_is_what_its_tasks_are() {
+    let task = |task: u32, state: JobState, code: Option<i32>| {
+        let mut job = sample_job(4, 1000);
+        job.id = JobId::task(4, task);
+        job.state = state;
+        job.exit_code = code;
+        job.started = Some(Time(100 + u64::from(task)));
+        job.ended = state.is_terminal().then_some(Time(200 + u64::from(task)));
+        job_row(&job, None)
+    };
+    use JobState::*;
+    let done = [task(0, Succeeded, Some(0)), task(1, Failed, Some(3)), task(2, Failed, Some(4))];
+    let row = array_row(4, &done).unwrap();
+    assert_eq!((row.id, row.state.as_str(), row.exit_code), (JobId::new(4), "failed", Some(3)));
+    assert_eq!((row.started, row.ended), (Some(Time(100)), Some(Time(202))));
+    assert_eq!(row.note.as_deref(), Some("3 tasks: 2 failed, 1 succeeded"));
+    let going = [task(0, Failed, Some(3)), task(1, Waiting, None)];
+    let row = array_row(4, &going).unwrap();
+    assert_eq!((row.state.as_str(), row.exit_code, row.ended), ("waiting", None, None));
+    assert!(array_row(4, &[]).is_none());
+}
