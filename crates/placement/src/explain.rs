@@ -75,7 +75,12 @@ impl<'p, 'a> Explainer<'p, 'a> {
         };
         let mut reasons = if count == 0 { self.promised(demand) } else { self.lacking(demand, index, lack, held) };
         reasons.extend(over.into_iter().map(|(what, limit, held)| self.over(demand, what, limit, held)));
-        reasons.iter_mut().for_each(|reason| reason.never = never);
+        if never {
+            // Nobody holds what is not there, and no end brings it.
+            reasons.iter_mut().for_each(|reason| (reason.never, reason.until, reason.held_by) = (true, None, Vec::new()));
+        } else if count > 0 {
+            reasons.extend(self.also_promised(demand));
+        }
         // What lasts longest matters most.
         reasons.sort_by_key(|reason| Reverse(reason.until));
         if !never && count > 0 {
@@ -198,6 +203,24 @@ impl<'p, 'a> Explainer<'p, 'a> {
             first.change = shorter;
         }
         reasons
+    }
+
+    /// The first promise that would be in the way even if what lacks now were free.
+    fn also_promised(&self, demand: &Demand) -> Option<Reason> {
+        let planner = self.planner;
+        let until = planner.now + demand.ask.span;
+        let limits = &planner.ground.limits[demand.ask.queue];
+        let fits = |held: &Held| demand.best_machine(&planner.ground.layouts, limits, held).is_some();
+        let mut promises: Vec<_> = planner.promises.iter().filter(|(_, at, _)| *at < until).collect();
+        promises.sort_by_key(|(_, at, _)| *at);
+        let (job, at, _) = promises.into_iter().find(|(_, at, holding)| {
+            planner.horizon.promised_state(*at).is_some_and(|held| {
+                let mut without = held.clone();
+                without.release(holding);
+                !fits(held) && fits(&without)
+            })
+        })?;
+        Some(Reason { until: Some(*at), ..reason(Blocker::Reservation { job: *job, at: *at }) })
     }
 
     fn would_start(&self, ask: Ask) -> bool {

@@ -54,6 +54,11 @@ impl Horizon {
         self.ahead.iter().map(|(time, _)| *time)
     }
 
+    /// What is held when the promises of that time begin.
+    pub fn promised_state(&self, at: Time) -> Option<&Held> {
+        self.ahead.iter().find(|(time, _)| *time == at).map(|(_, held)| held)
+    }
+
     /// What is held at this moment: first the runs, in the order they were given, then what was started since.
     pub fn holding_now(&self) -> impl Iterator<Item = &Occupation> {
         self.occupations.iter().filter(|occupation| occupation.from <= self.now)
