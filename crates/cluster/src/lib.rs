@@ -13,7 +13,6 @@ mod ledger;
 mod snapshot;
 mod state;
 mod step;
-mod standin;
 pub mod world;
 
 pub use command::{Answer, Batch, Command, Input, Notice, Refusal};

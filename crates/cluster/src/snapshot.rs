@@ -47,10 +47,8 @@ impl View {
             changed.iter().for_each(|id| self.patch(*id, state));
         }
         self.snapshot.generation = state.generation();
-        let machine = |known: &crate::MachineState| MachineSnapshot {
-            machine: known.machine.clone(),
-            accepts: accepts.contains(&known.machine.id),
-        };
+        let machine =
+            |known: &crate::MachineState| MachineSnapshot { machine: known.machine.clone(), accepts: accepts.contains(&known.machine.id) };
         self.snapshot.machines = state.machines().values().map(machine).collect();
         self.refresh_queues(state, half_life, now);
     }

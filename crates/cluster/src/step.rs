@@ -3,8 +3,8 @@
 use crate::snapshot::View;
 use crate::{Answer, Batch, Command, Effects, Input, Job, JobState, Refusal, State};
 use diagnosis::{Finding, Severity};
-use crate::standin::WhatIf;
-use placement::{Blocker, Gate, Plan, Policy, Reason, Snapshot, Waiting};
+
+use placement::{Blocker, Gate, Plan, Policy, Reason, Snapshot, Waiting, WhatIf};
 use spec::{Identity, JobId, JobSpec, Report, Span, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -205,8 +205,8 @@ impl Core {
         self.refresh(now);
         self.replan = false;
         self.planned_at = now;
-        self.plan = crate::standin::plan(self.view.snapshot(), &self.policy, now);
-        let violations = crate::standin::check(&self.plan, self.view.snapshot(), &self.policy);
+        self.plan = placement::plan(self.view.snapshot(), &self.policy, now);
+        let violations = placement::check(&self.plan, self.view.snapshot(), &self.policy);
         if !violations.is_empty() {
             let evidence = violations.iter().map(ToString::to_string).collect();
             self.alarm("plan.unsound", "a plan broke a rule and was not adopted", evidence);
@@ -330,6 +330,6 @@ impl Core {
             None => JobId::new(number),
         };
         let waiting = Waiting { job, spec, queue, user: owner.user.clone(), submitted: now, gates };
-        Ok(crate::standin::what_if(self.view.snapshot(), &self.policy, now, waiting))
+        Ok(placement::what_if(self.view.snapshot(), &self.policy, now, waiting))
     }
 }

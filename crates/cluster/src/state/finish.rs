@@ -49,7 +49,9 @@ pub(super) enum Fate {
 pub(super) fn fate(condition: DependencyCondition, ended: Option<JobState>, doomed: bool) -> Fate {
     let success = ended.map(|state| state == JobState::Succeeded);
     match (condition, success) {
-        (DependencyCondition::Ok, Some(true)) | (DependencyCondition::NotOk, Some(false)) | (DependencyCondition::Any, Some(_)) => Fate::Met,
+        (DependencyCondition::Ok, Some(true)) | (DependencyCondition::NotOk, Some(false)) | (DependencyCondition::Any, Some(_)) => {
+            Fate::Met
+        }
         (DependencyCondition::Ok, Some(false)) | (DependencyCondition::NotOk, Some(true)) => Fate::Never,
         (DependencyCondition::Ok, None) if doomed => Fate::Never,
         (_, None) => Fate::Open,

@@ -21,11 +21,7 @@ impl State {
             name: name.to_owned(),
             known: self.queues.iter().map(|queue| queue.name.as_str()).collect::<Vec<_>>().join(", "),
         })?;
-        if may_submit(queue, owner) {
-            Ok(queue)
-        } else {
-            Err(Refusal::NotYourQueue { user: owner.user.clone(), queue: name.to_owned() })
-        }
+        if may_submit(queue, owner) { Ok(queue) } else { Err(Refusal::NotYourQueue { user: owner.user.clone(), queue: name.to_owned() }) }
     }
 
     /// What of `after` is still open, and the first dependency that can never be met any more.

@@ -1,0 +1,233 @@
+//! What must be true whatever happens. Looks at what people were told, at what is on disk, and at what really
+//! executes on the machines; uses none of the bookkeeping it judges.
+
+use super::disk::Disk;
+use super::site::{Phase, Site};
+use crate::{Core, Job, JobState, RunState, State};
+use machine::PortRange;
+use spec::{DependencyCondition, EndCause, JobId, JobSpec, RunId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A rule that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    pub rule: &'static str,
+    pub detail: String,
+}
+
+fn broken<T>(rule: &'static str, detail: String) -> Result<T, Broken> {
+    Err(Broken { rule, detail })
+}
+
+/// Remembers what was promised to people.
+#[derive(Debug, Default)]
+pub struct Checker {
+    accepted: BTreeMap<u64, Arc<JobSpec>>,
+    keys: BTreeMap<(u32, String), JobId>,
+}
+
+impl Checker {
+    /// A person was told that the job was accepted.
+    pub fn accepted(&mut self, uid: u32, key: Option<&str>, id: JobId, spec: &Arc<JobSpec>) -> Result<(), Broken> {
+        if let Some(key) = key {
+            let first = *self.keys.entry((uid, key.to_owned())).or_insert(id);
+            if first != id {
+                return broken("one key is one job", format!("key {key} was answered with {first}, then with {id}"));
+            }
+        } else if self.accepted.contains_key(&id.number) {
+            return broken("one number is one job", format!("{id} was given out twice"));
+        }
+        self.accepted.insert(id.number, spec.clone());
+        Ok(())
+    }
+
+    pub fn count(&self) -> usize {
+        self.accepted.len()
+    }
+
+    pub fn knows(&self, id: JobId) -> bool {
+        self.accepted.contains_key(&id.number)
+    }
+
+    /// No accepted job is lost: each is live or in the archive, all tasks of it.
+    pub fn nothing_lost(&self, state: &State, disk: &Disk) -> Result<(), Broken> {
+        for (number, spec) in &self.accepted {
+            let expected = spec.array.as_ref().map_or(1, spec::Array::len);
+            let found: BTreeSet<JobId> = state.tasks(*number).chain(disk.archived_tasks(*number)).map(|job| job.id).collect();
+            if found.len() as u64 != expected {
+                return broken("no accepted job is lost", format!("job {number} has {expected} tasks, {} are known", found.len()));
+            }
+            if let Some(job) = state.tasks(*number).find(|job| disk.archived(job.id).is_some()) {
+                return broken("no job lives after its end", format!("{} is live and archived", job.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every waiting job has a reason that the planner gave, and the core found nothing wrong with itself.
+    pub fn reasons(&self, core: &Core) -> Result<(), Broken> {
+        if let Some(alarm) = core.alarms().next() {
+            return broken("the core has no alarm", format!("{}: {}", alarm.title, alarm.evidence.join("; ")));
+        }
+        let explained: BTreeSet<JobId> =
+            core.plan().reasons.iter().filter(|(_, reasons)| !reasons.is_empty()).map(|(job, _)| *job).collect();
+        for job in core.state().waiting() {
+            if !explained.contains(&job.id) {
+                return broken("every wait has a reason", format!("job {} waits and nothing says why", job.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// What executes is what was decided, once, within the machine, whole gangs only.
+    pub fn truth(&self, sites: &[Site], disk: &Disk) -> Result<(), Broken> {
+        let mut jobs: BTreeMap<JobId, RunId> = BTreeMap::new();
+        let mut arrays: BTreeMap<u64, u32> = BTreeMap::new();
+        let mut queues: BTreeMap<&str, u32> = BTreeMap::new();
+        for site in sites {
+            fits(site)?;
+            for process in site.executing() {
+                let run = process.order.run;
+                if let Some(other) = jobs.insert(run.job, run) {
+                    return broken("no job runs twice at a time", format!("{other} and {run} execute at once"));
+                }
+                let live = disk.shadow.job(run.job).and_then(Job::live_run);
+                if live.is_none_or(|live| live.id != run) {
+                    return broken("what executes holds a grant", format!("{run} executes, but on disk it holds nothing"));
+                }
+                let spec = &process.order.spec;
+                let whole = process.order.grant.ranks.len() == spec.ranks as usize;
+                if !whole || (process.phase != Phase::Stopping && process.ranks_alive != spec.ranks) {
+                    return broken("no partial gang", format!("{run} has {} of {} ranks", process.ranks_alive, spec.ranks));
+                }
+                after_is_met(run.job, spec, disk)?;
+                let running = arrays.entry(run.job.number).or_default();
+                *running += 1;
+                if let Some(at_once) = spec.array.as_ref().and_then(|array| array.at_once).filter(|at_once| *running > *at_once) {
+                    return broken("an array keeps its ceiling", format!("{running} tasks of {} execute, {at_once} may", run.job.number));
+                }
+                *queues.entry(spec.queue.as_deref().unwrap_or("default")).or_default() += 1;
+            }
+        }
+        for queue in disk.shadow.queues() {
+            let running = queues.get(queue.name.as_str()).copied().unwrap_or(0);
+            if queue.limits.runs.is_some_and(|limit| running > limit) {
+                return broken("a queue keeps its limit", format!("{running} runs of queue {} execute", queue.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// After everything: all is over, and what the archive says is what happened.
+    pub fn end(&self, core: &Core, sites: &[Site], disk: &Disk) -> Result<(), Broken> {
+        if let Some(job) = core.state().jobs().values().next() {
+            return broken("every job ends", format!("job {} is still {}", job.id, job.state.name()));
+        }
+        let truth: BTreeSet<String> =
+            sites.iter().flat_map(|site| &site.truth).map(|(run, cause)| format!("{run} {}", serde_text(cause))).collect();
+        for job in disk.archive() {
+            for run in &job.runs {
+                let RunState::Ended(cause) = &run.state else {
+                    return broken("an ended job has ended runs", format!("{} never ended", run.id));
+                };
+                if !truth.contains(&format!("{} {}", run.id, serde_text(cause))) {
+                    return broken("ends are what really happened", format!("{} is said to have ended by {cause:?}", run.id));
+                }
+            }
+            if job.runs.len() > job.spec.retry.attempts as usize {
+                return broken("no more attempts than asked for", format!("job {} ran {} times", job.id, job.runs.len()));
+            }
+            exit_code_is_true(job)?;
+        }
+        Ok(())
+    }
+}
+
+fn serde_text(cause: &EndCause) -> String {
+    format!("{cause:?}")
+}
+
+/// CPUs, devices, ports and memory of one machine, added up over what executes there.
+fn fits(site: &Site) -> Result<(), Broken> {
+    let mut cpus: BTreeMap<u32, u32> = BTreeMap::new();
+    let mut devices = BTreeSet::new();
+    let mut ports: Vec<(PortRange, RunId)> = vec![];
+    let mut memory = 0;
+    for process in site.executing() {
+        let (run, grant) = (process.order.run, &process.order.grant);
+        if grant.machine != site.machine.id {
+            return broken("a run is where it was granted", format!("{run} executes on {}", site.machine.id));
+        }
+        memory += grant.memory.0;
+        for rank in &grant.ranks {
+            for cpu in rank.cpus.iter() {
+                let held = cpus.entry(cpu).or_default();
+                *held += grant.cpu_share.0.min(1000);
+                if *held > 1000 {
+                    return broken(
+                        "no CPU is held twice",
+                        format!("CPU {cpu} of {} is given out {held}/1000, last to {run}", site.machine.id),
+                    );
+                }
+            }
+            for device in &rank.devices {
+                if !devices.insert(device) {
+                    return broken("no device is held twice", format!("{device}, by {run} and another"));
+                }
+            }
+        }
+        if let Some(range) = grant.ports {
+            if let Some((_, other)) = ports.iter().find(|(held, _)| held.overlaps(&range)) {
+                return broken("no port is held twice", format!("{run} and {other} share ports from {}", range.first));
+            }
+            ports.push((range, run));
+        }
+    }
+    if memory > site.machine.memory.0 {
+        return broken("no memory is held twice", format!("{memory} bytes are granted on {}", site.machine.id));
+    }
+    Ok(())
+}
+
+fn after_is_met(job: JobId, spec: &JobSpec, disk: &Disk) -> Result<(), Broken> {
+    for after in &spec.after {
+        let ends: Vec<JobState> = match after.job.task {
+            Some(_) => disk.archived(after.job).map(|job| job.state).into_iter().collect(),
+            None => disk.archived_tasks(after.job.number).map(|job| job.state).collect(),
+        };
+        let all_ok = ends.iter().all(|state| *state == JobState::Succeeded);
+        let met = match after.condition {
+            DependencyCondition::Ok => all_ok,
+            DependencyCondition::NotOk => !all_ok,
+            DependencyCondition::Any => true,
+        };
+        let over = !disk.shadow.is_live(after.job);
+        if ends.is_empty() || !met || !over {
+            return broken("dependencies are kept", format!("{job} executes, but {} is not as 'after' asks", after.job));
+        }
+    }
+    Ok(())
+}
+
+/// The table of the documentation, written out once more.
+fn exit_code_is_true(job: &Job) -> Result<(), Broken> {
+    let last = job.runs.last().map(|run| &run.state);
+    let expected = match (job.state, last) {
+        (JobState::Cancelled, _) => 130,
+        (JobState::Succeeded, Some(RunState::Ended(EndCause::Success))) => 0,
+        (JobState::Failed, Some(RunState::Ended(cause))) => match cause {
+            EndCause::Exit { code, .. } => *code,
+            EndCause::Signalled { signal, .. } => 128 + signal,
+            EndCause::OutOfMemory { .. } => 137,
+            EndCause::Limit { .. } => 124,
+            EndCause::StartFailed { .. } | EndCause::Lost { .. } | EndCause::Stopped => 125,
+            EndCause::Success => return broken("exit codes are true", format!("{} failed by success", job.id)),
+        },
+        (state, last) => return broken("exit codes are true", format!("{} is {} after {last:?}", job.id, state.name())),
+    };
+    if job.exit_code != Some(expected) || job.outcome.is_none() || job.ended.is_none() {
+        return broken("exit codes are true", format!("{}: {:?} instead of {expected} ({:?})", job.id, job.exit_code, job.outcome));
+    }
+    Ok(())
+}
