@@ -12,6 +12,8 @@ mod grammar;
 mod ids;
 mod job;
 pub mod limits;
+mod parse;
+mod problem;
 mod report;
 mod rules;
 mod tenant;
@@ -30,6 +32,8 @@ pub use job::{
     Notify, NotifyOn, Packages, Retry, RetryOn, Signal, Work,
 };
 pub use machine::Bytes;
+pub use parse::{ParseContext, job_reference, job_schema, parse_job, parse_queues};
+pub use problem::{Problem, Problems};
 pub use report::{
     EndCause, Enforced, IsolationLevel, IsolationMark, IsolationReport, RankReport, RankState, Report, RunPhase, RunReport, StageTime,
     Usage,

@@ -64,7 +64,7 @@ fn range(text: &str, piece: &str) -> Result<(u32, u32), FieldError> {
         }
         Some(range) => Ok(range),
         None if piece.contains(':') => Err(FieldError::new(format!("{} has a step, which arrays do not have", Quoted(text)))
-            .hint("list the indices, or multiply ASHLAR_TASK in the job")),
+            .hint("list the indices, or multiply ASHLAR_ARRAY_INDEX in the job")),
         None => {
             Err(FieldError::new(format!("{} is not an array", Quoted(text))).hint("write indices and ranges such as 0-99%10 or 1,3,5-7"))
         }

@@ -11,9 +11,8 @@ mod words;
 
 pub use array::{parse_array, parse_dependency};
 pub use devices::parse_devices;
-pub(crate) use path::mount;
 pub use path::parse_mount;
-pub(crate) use path::resolve;
+pub(crate) use path::{mount, resolve};
 pub(crate) use quantity::bounded;
 pub use quantity::{parse_bytes, parse_cpus, parse_span, write_bytes, write_cpus, write_span};
 pub use words::split_command;
