@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let mut machine = probe(&root)?;
-    if nvml {
-        host::merge_nvml(&mut machine, &host::nvml_json())?;
+    if nvml && !host::merge_nvml(&mut machine, &host::nvml_json()) {
+        return Err("NVML gave no answer".into());
     }
     println!("{}", serde_json::to_string_pretty(&machine)?);
     let mut times: Vec<_> = (0..rounds).map(|_| (Instant::now(), probe(&root))).map(|(began, _)| began.elapsed()).collect();

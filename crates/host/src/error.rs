@@ -17,8 +17,6 @@ pub enum HostError {
     NoCpus { root: PathBuf },
     #[error("this process is allowed none of the online CPUs ({online})")]
     NoUsableCpus { online: String },
-    #[error("the NVIDIA query did not answer with what was expected: {0}")]
-    NvmlReply(String),
 }
 
 impl HostError {
@@ -30,7 +28,6 @@ impl HostError {
                 Some("look at the affinity mask and at the cpuset control group that this process was started in")
             }
             HostError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Some("run as root to see this"),
-            HostError::NvmlReply(_) => Some("does `nvidia-smi` work? The driver and its library may be of different versions"),
             _ => None,
         }
     }

@@ -144,5 +144,5 @@ fn virtualised(root: &Root, infos: &[text::CpuInfo]) -> Option<String> {
     let clocks = root.text("sys/devices/system/clocksource/clocksource0/available_clocksource").unwrap_or_default();
     let lent = [("kvm-clock", "KVM"), ("hyperv_clocksource", "Hyper-V"), ("xen", "Xen")];
     let by_clock = lent.into_iter().find(|(clock, _)| clocks.contains(clock)).map(|(_, name)| name.to_owned());
-    by_clock.or_else(|| flag.then(|| "yes, of unknown kind".to_owned()))
+    by_clock.or_else(|| flag.then(|| "unnamed hypervisor".to_owned()))
 }
