@@ -1,1 +1,23 @@
-//! x
+//! How a job becomes processes.
+//!
+//! [`launch`] turns a job, its grant and the machine's devices into one argument vector and one set of
+//! variables for each rank: Ashlar's own variables, the masks that show a rank its devices and hide all
+//! others, and what the job's [`Recipe`] promises its framework. [`explain`] is the same with a reason for
+//! every variable. [`environment`] says how the Python packages of a job are locked and built, as command
+//! lines for others to run, and what a failed build means. Nothing here reads a file, a clock or the
+//! environment of this process: the same inputs give the same processes.
+
+pub mod environment;
+mod error;
+mod hosts;
+mod launch;
+mod recipe;
+mod variables;
+mod visibility;
+mod work;
+
+pub use error::LaunchError;
+pub use hosts::hosts_file;
+pub use launch::{Explained, LaunchInput, Process, explain, launch};
+pub use recipe::{Recipe, recipes};
+pub use variables::Variable;

@@ -1,0 +1,124 @@
+//! Keys and command lines of environments.
+
+use frameworks::environment::*;
+use spec::{Environment, Packages};
+use std::collections::BTreeMap;
+
+fn facts() -> Facts {
+    Facts {
+        uv: "/srv/tools/bin/uv".into(),
+        python: Interpreter { path: "/usr/bin/python3.11".into(), version: "3.11.2".into(), reachable: true },
+        platform: "x86_64-glibc2.36".into(),
+        index: IndexSettings::default(),
+        cache: "/srv/cache".into(),
+        home: "/root".into(),
+        system_certificates: true,
+        offline: false,
+    }
+}
+
+fn wants(packages: &[&str]) -> Environment {
+    Environment { python: None, packages: Packages::Packages(packages.iter().map(|p| p.to_string()).collect()) }
+}
+
+fn printed(step: &Step) -> String {
+    let env: Vec<String> = step.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{}\n{}\nnetwork: {}\n{}\n\n", step.why, env.join(" "), step.network, step.argv.join(" "))
+}
+
+#[test]
+fn the_same_wish_has_the_same_key() {
+    let key = |environment: &Environment, facts: &Facts| inputs_key(environment, facts).unwrap();
+    let one = key(&wants(&["jax", "numpy"]), &facts());
+    assert_eq!(one.len(), 64);
+    assert_eq!(one, key(&wants(&["numpy ", "jax", "jax"]), &facts()));
+    let patched = Facts { python: Interpreter { version: "3.11.9".into(), ..facts().python }, ..facts() };
+    assert_eq!(one, key(&wants(&["jax", "numpy"]), &patched), "a patch level keeps the lock");
+    let moved = Facts { cache: "/other".into(), uv: "/usr/bin/uv".into(), ..facts() };
+    assert_eq!(one, key(&wants(&["jax", "numpy"]), &moved), "where tools lie does not matter");
+}
+
+#[test]
+fn another_wish_python_platform_or_index_has_another_key() {
+    let with_index = |address: &str| Facts {
+        index: IndexSettings { variables: vec![("UV_DEFAULT_INDEX".into(), address.into())], no_index: false },
+        ..facts()
+    };
+    let keys = [
+        inputs_key(&wants(&["jax"]), &facts()),
+        inputs_key(&wants(&["jax>=0.5"]), &facts()),
+        inputs_key(&wants(&[]), &facts()),
+        inputs_key(&wants(&["jax"]), &Facts { platform: "aarch64-glibc2.36".into(), ..facts() }),
+        inputs_key(&wants(&["jax"]), &Facts { python: Interpreter { version: "3.12.1".into(), ..facts().python }, ..facts() }),
+        inputs_key(&wants(&["jax"]), &with_index("https://me:one@mirror.example/simple")),
+        inputs_key(&wants(&["jax"]), &Facts { index: IndexSettings { no_index: true, ..facts().index }, ..facts() }),
+    ];
+    let distinct: std::collections::BTreeSet<String> = keys.into_iter().map(Result::unwrap).collect();
+    assert_eq!(distinct.len(), 7);
+    let other_password = inputs_key(&wants(&["jax"]), &with_index("https://me:two@mirror.example/simple")).unwrap();
+    assert!(distinct.contains(&other_password), "a new password keeps the lock");
+}
+
+#[test]
+fn a_lock_is_known_by_what_it_installs() {
+    let python = facts().python;
+    let key = |lock: &str, python: &Interpreter| lock_key(lock, python, "x86_64-glibc2.36");
+    let lock = "idna==3.7 \\\n    --hash=sha256:aa\n";
+    assert_eq!(key(lock, &python), key("# made by uv\nidna==3.7 \\  \r\n    --hash=sha256:aa\n    # via x\n\n", &python));
+    assert_ne!(key(lock, &python), key("idna==3.8 \\\n    --hash=sha256:aa\n", &python));
+    assert_ne!(
+        key(lock, &python),
+        key(lock, &Interpreter { path: "/opt/python3.11".into(), ..python.clone() }),
+        "the environment links to it"
+    );
+    assert_ne!(key(lock, &python), lock_key(lock, &python, "aarch64-glibc2.36"));
+}
+
+#[test]
+fn the_four_steps() {
+    let facts = facts();
+    let steps = [
+        resolve_step(&facts, "request.txt", "lock.txt"),
+        venv_step(&facts, "/srv/environments/new"),
+        sync_step(&facts, "/srv/environments/new/", "lock.txt"),
+        compile_step(&facts, "/srv/environments/new", 2),
+    ];
+    insta::assert_snapshot!(steps.iter().map(printed).collect::<String>());
+}
+
+#[test]
+fn an_index_without_the_public_one_and_without_a_network() {
+    let index = IndexSettings {
+        variables: vec![
+            ("SSL_CERT_FILE".into(), "/etc/ours.pem".into()),
+            ("UV_CACHE_DIR".into(), "/theirs".into()),
+            ("UV_FIND_LINKS".into(), "/srv/wheels".into()),
+        ],
+        no_index: true,
+    };
+    let facts = Facts { index, offline: true, ..facts() };
+    let step = resolve_step(&facts, "in", "out");
+    assert_eq!(step.argv.last().unwrap(), "--no-index");
+    let get = |name: &str| step.env.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+    assert_eq!(get("UV_OFFLINE"), ["1"]);
+    assert_eq!(get("UV_CACHE_DIR"), ["/srv/cache"], "ours, once");
+    assert_eq!(get("UV_FIND_LINKS"), ["/srv/wheels"]);
+    assert!(get("UV_SYSTEM_CERTS").is_empty(), "a file of certificates was named");
+    assert!(!step.network);
+    assert!(step.env.is_sorted());
+    assert!(!venv_step(&facts, "x").argv.contains(&"--no-index".to_string()));
+}
+
+#[test]
+fn uv_comes_by_pip_or_by_our_own_program() {
+    let facts = facts();
+    let variables = BTreeMap::from([("PIP_INDEX_URL".to_string(), "https://mirror.example".to_string()), ("SECRET".into(), "x".into())]);
+    let from =
+        Bootstrap { python: &facts.python, pip: true, directory: "/srv/tools", home: "/root", index: &facts.index, variables: &variables };
+    let step = bootstrap_uv(&from);
+    insta::assert_snapshot!(printed(&step));
+    let step = bootstrap_uv(&Bootstrap { pip: false, ..from });
+    assert_eq!(step.argv[..3], ["/usr/bin/python3.11", "-I", "-c"]);
+    assert_eq!((step.argv[3].as_str(), step.argv[4].as_str()), (FETCH_UV, "/srv/tools"));
+    assert!(FETCH_UV.len() < 100_000, "Linux takes 128 KiB in one argument");
+}
