@@ -1,1 +1,66 @@
-fn main() {}
+//! The one binary: command line, wiring, and the hidden commands that are processes of their own.
+//!
+//! One file a command under `command/`. A command reads its arguments, asks the node or decides with the pure
+//! crates, and prints: data to stdout, everything else to stderr. `up` wires the daemon together.
+
+mod arguments;
+mod command;
+mod failure;
+mod follow;
+mod listing;
+mod local_node;
+mod moment;
+mod picture;
+mod program;
+mod state;
+mod vendor_tools;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use failure::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A run's supervisor is started often and must stay small: it takes a road of its own, before anything else.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == program::SUPERVISE)
+        && let Some(dir) = words.next()
+    {
+        return command::supervise::run(dir.as_ref());
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap prints help to stdout and mistakes to stderr, each with its own code: 0 and 2.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { failure::INPUT } else { 0 });
+        }
+    };
+    match dispatch(arguments) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let place = state::Place::choose(&arguments)?;
+    match arguments.command {
+        Command::Up(up) => command::up::run(&place, up),
+        Command::Run(run) => command::run::run(&place, run),
+        Command::Submit(submit) => command::submit::run(&place, submit),
+        Command::Plan(plan) => command::plan::run(&place, plan),
+        Command::Jobs(jobs) => command::jobs::run(&place, jobs),
+        Command::Show(show) => command::show::run(&place, show),
+        Command::Logs(logs) => command::logs::run(&place, logs),
+        Command::Why(why) => command::why::run(&place, why),
+        Command::Cancel(cancel) => command::cancel::run(&place, cancel),
+        Command::Wait(wait) => command::wait::run(&place, wait),
+        Command::Machine(machine) => command::machine::run(&place, machine),
+        Command::Queues(queues) => command::queues::run(&place, queues),
+        Command::Quickstart(quickstart) => command::quickstart::run(&place, quickstart),
+        Command::Token(token) => command::token::run(&place, token),
+        Command::Schema => command::schema::run(),
+        Command::Completions(completions) => command::completions::run(completions),
+        Command::Nvml => command::nvml::run(),
+    }
+}

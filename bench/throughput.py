@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Trivial jobs through the whole road, a second: Ashlar and Slurm in one run, on the same cores.
+
+    cargo build --release && sudo bench/throughput.py --jobs 400
+
+Ashlar: durable submit, place, isolate in a container, run, exit recorded. Slurm: sbatch of single jobs, and one array.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import tempfile
+import time
+
+import peers
+
+
+def ashlar_rate(node: peers.Ashlar, jobs: int, folder: pathlib.Path, array: bool) -> float:
+    job = folder / "job.yaml"
+    text = 'name: nothing\ncommand: ["/bin/true"]\ncpus: 0.1\nmemory: 16MiB\n'
+    job.write_text(text + (f"array: 0-{jobs - 1}\n" if array else ""))
+    before = time.monotonic()
+    files = [str(job)] * (1 if array else jobs)
+    ids = subprocess.run(node.command("submit", *files), check=True, capture_output=True, text=True).stdout.split()
+    for identifier in ids if array else ids[-20:] + ids[::50]:
+        subprocess.run(node.command("wait", identifier), check=True)
+    seconds = time.monotonic() - before
+    listing = subprocess.run(node.command("jobs", "--all", "--json"), check=True, capture_output=True, text=True).stdout
+    unfinished = [row["id"] for row in json.loads(listing) if row["state"] != "succeeded"]
+    if unfinished:
+        raise SystemExit(f"jobs did not succeed: {unfinished[:5]}")
+    return jobs / seconds
+
+
+def slurm_rate(slurm: peers.Slurm, jobs: int, folder: pathlib.Path, array: bool) -> float:
+    script = folder / "true.sh"
+    script.write_text("#!/bin/sh\nexec /bin/true\n")
+    before = time.monotonic()
+    if array:
+        slurm.run("sbatch", "-o", "/dev/null", f"--array=0-{jobs - 1}", str(script))
+    else:
+        for _ in range(jobs):
+            slurm.run("sbatch", "-o", "/dev/null", str(script))
+    while slurm.run("squeue", "-h", "-t", "PD,R,CG,CF").strip():
+        time.sleep(0.1)
+    return jobs / (time.monotonic() - before)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--program", default="target/release/ashlar")
+    arguments.add_argument("--jobs", type=int, default=400)
+    arguments.add_argument("--no-slurm", action="store_true")
+    options = arguments.parse_args()
+    result = {}
+    with tempfile.TemporaryDirectory(prefix="ashlar-bench-", dir="/var/tmp") as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o755)
+        node = peers.Ashlar(options.program, folder)
+        try:
+            result["ashlar single jobs/s"] = round(ashlar_rate(node, options.jobs, folder, False), 1)
+            result["ashlar array jobs/s"] = round(ashlar_rate(node, options.jobs, folder, True), 1)
+        finally:
+            node.stop()
+        if not options.no_slurm:
+            slurm = peers.Slurm(folder / "slurm", True)
+            try:
+                result["slurm tuned single jobs/s"] = round(slurm_rate(slurm, options.jobs, folder, False), 1)
+                result["slurm tuned array jobs/s"] = round(slurm_rate(slurm, options.jobs, folder, True), 1)
+            finally:
+                slurm.stop()
+            for kind in ("single", "array"):
+                result[f"{kind} ratio"] = round(result[f"ashlar {kind} jobs/s"] / result[f"slurm tuned {kind} jobs/s"], 1)
+    print(json.dumps(result, indent=2))
+
+
+main()

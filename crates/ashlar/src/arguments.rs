@@ -1,0 +1,356 @@
+//! The command line. Flags are written in full in all documents; every command's help ends with examples.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use spec::{JobId, RunId};
+use std::path::PathBuf;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "ashlar",
+    version,
+    about = "An operating layer for AI servers: one ledger for every accelerator, core and byte of a machine",
+    after_help = "Exit codes: 0 done, 1 it failed or would wait, 2 the input is wrong, 3 no node or not allowed, 4 our fault.\n\
+                  `run` and `wait` give the job's own code.\n\n\
+                  Start with:  ashlar quickstart"
+)]
+pub struct Arguments {
+    /// Folder that holds everything, the socket of the node too [default: /var/lib/ashlar as root, else the XDG state folder]
+    #[arg(long, global = true, env = "ASHLAR_STATE", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state: Option<PathBuf>,
+
+    /// Talk to a node over TLS instead of its socket, as host:port; needs ASHLAR_TOKEN and ASHLAR_FINGERPRINT
+    #[arg(long, global = true, env = "ASHLAR_SERVER", value_name = "HOST:PORT")]
+    pub server: Option<String>,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the node in the foreground
+    Up(Up),
+    /// Submit a command, follow its output, and exit with its exit code
+    Run(Run),
+    /// Validate and submit job files; prints the job id
+    Submit(Submit),
+    /// Show what submitting a job file would lead to, and why
+    Plan(Plan),
+    /// List jobs, newest first
+    Jobs(Jobs),
+    /// Show everything about one job
+    Show(Show),
+    /// Print the output of a job
+    Logs(Logs),
+    /// Explain why a job waits, or how it ended
+    Why(Why),
+    /// Cancel a job: ask first, kill after the grace
+    Cancel(Cancel),
+    /// Wait for a job to end, and exit with its exit code
+    Wait(Wait),
+    /// Show what this machine is and who holds what
+    Machine(Machine),
+    /// Show queues: shares, what is held, what waits
+    Queues(Queues),
+    /// See it work: train a small network on this machine, as a gang, isolated
+    Quickstart(Quickstart),
+    /// Make, list or revoke tokens for talking to a node over TLS
+    Token(Token),
+    /// Print the JSON Schema of job files
+    Schema,
+    /// Print a completion script for a shell
+    Completions(Completions),
+    /// Print what NVIDIA's management library says, as JSON (in a process of its own: the library may crash)
+    #[command(name = "__nvml", hide = true)]
+    Nvml,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ashlar up\n  ashlar up --print-unit > /etc/systemd/system/ashlar.service\n  ashlar up --listen 0.0.0.0:7443    # TLS and tokens, see `ashlar token`"
+)]
+pub struct Up {
+    /// Print a systemd unit file for this node and exit
+    #[arg(long)]
+    pub print_unit: bool,
+    /// Also serve TLS on this address; every request needs a token
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Members of this group see and cancel everything, as root does
+    #[arg(long, value_name = "GROUP", default_value = "ashlar-admin")]
+    pub admin_group: String,
+}
+
+/// Flags that describe a job, as in a job file.
+#[derive(Debug, Args)]
+pub struct JobFlags {
+    /// Name of the job [default: the program's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Processes that start together or not at all
+    #[arg(long, value_name = "N")]
+    pub ranks: Option<u32>,
+    /// Accelerators of each rank, such as 1, gpu:2, 24GB, A100:80GB:2
+    #[arg(long, value_name = "REQUEST")]
+    pub devices: Option<String>,
+    /// CPUs of each rank; less than one shares a CPU
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<String>,
+    /// Host memory of each rank, such as 8GB
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "SIZE")]
+    pub shm: Option<String>,
+    /// Folder the command runs in [default: the current one]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub workdir: Option<PathBuf>,
+    /// Set a variable; without a value, pass on the one set here
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    pub env: Vec<String>,
+    /// Make a path visible to the job, as source:target[:ro]
+    #[arg(long, value_name = "MOUNT")]
+    pub mount: Vec<String>,
+    /// Python packages the job needs; built once and cached
+    #[arg(long, value_name = "SPEC")]
+    pub package: Vec<String>,
+    /// Python version, such as 3.12
+    #[arg(long, value_name = "VERSION")]
+    pub python: Option<String>,
+    /// Launch recipe: plain, jax, torchrun
+    #[arg(long, value_name = "RECIPE")]
+    pub launch: Option<String>,
+    /// How long it should take, such as 20m: helps it start earlier
+    #[arg(long, value_name = "TIME")]
+    pub expect: Option<String>,
+    /// Stop it after this long
+    #[arg(long, value_name = "TIME")]
+    pub limit: Option<String>,
+    /// Higher starts first within a queue
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i32>,
+    /// Queue to wait in
+    #[arg(long)]
+    pub queue: Option<String>,
+    /// Runs in all if it fails, such as 3
+    #[arg(long, value_name = "N")]
+    pub attempts: Option<u32>,
+    /// Start after this job ended well; 17:any and 17:not-ok also work
+    #[arg(long, value_name = "JOB")]
+    pub after: Vec<String>,
+    /// One task for each index, such as 0-99%10
+    #[arg(long, value_name = "RANGE")]
+    pub array: Option<String>,
+    /// none: no network but loopback; host: the machine's
+    #[arg(long, value_name = "NETWORK")]
+    pub network: Option<NetworkFlag>,
+    /// Refuse to run with less than this: process, namespaces, container
+    #[arg(long, value_name = "LEVEL")]
+    pub isolation: Option<LevelFlag>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum NetworkFlag {
+    Host,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LevelFlag {
+    Process,
+    Namespaces,
+    Container,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ashlar run -- python train.py\n  ashlar run --devices 1 --memory 16GB -- python train.py\n  ashlar run --ranks 2 --launch torchrun -- python ddp.py\n\nCtrl-C asks the job to end; a second Ctrl-C cancels it at once."
+)]
+pub struct Run {
+    #[command(flatten)]
+    pub job: JobFlags,
+    /// Print the job id and return instead of following the output
+    #[arg(long)]
+    pub detach: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ashlar submit job.yaml\n  id=$(ashlar submit job.yaml) && ashlar wait \"$id\"\n  generate | ashlar submit -"
+)]
+pub struct Submit {
+    /// Job files; - reads one from standard input
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// Submitting again with the same key gives the same job
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exits with 0 when it starts now, 1 when it would wait, 2 when it never fits.\n\nExamples:\n  ashlar plan job.yaml\n  ashlar plan job.yaml --json | jq .reasons"
+)]
+pub struct Plan {
+    /// Job file; - reads it from standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ashlar jobs\n  ashlar jobs --state running --state waiting\n  ashlar jobs --all --json | jq '.[] | select(.exit_code != 0) | .id'"
+)]
+pub struct Jobs {
+    /// Only jobs in this state; may be repeated
+    #[arg(long = "state-is", visible_alias = "in", value_name = "STATE")]
+    pub states: Vec<String>,
+    /// Only jobs of this person
+    #[arg(long)]
+    pub user: Option<String>,
+    /// Only jobs of this queue
+    #[arg(long)]
+    pub queue: Option<String>,
+    /// At most this many
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub limit: u32,
+    /// All of them, however many
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  ashlar show 17\n  ashlar show 17 --json | jq .runs[-1].isolation")]
+pub struct Show {
+    pub job: JobId,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ashlar logs 17\n  ashlar logs 17 --rank 1 --follow\n  ashlar logs 17 --run 17-1      # an earlier attempt"
+)]
+pub struct Logs {
+    pub job: JobId,
+    /// Only this rank, byte for byte [default: all ranks, each line with its rank where there are several]
+    #[arg(long, value_name = "N")]
+    pub rank: Option<u32>,
+    /// Keep printing until the job ends
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Another attempt than the newest
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<RunId>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  ashlar why 17")]
+pub struct Why {
+    pub job: JobId,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  ashlar cancel 17\n  ashlar cancel 17 18 --now     # no signal, no grace")]
+pub struct Cancel {
+    #[arg(required = true)]
+    pub jobs: Vec<JobId>,
+    /// Kill at once instead of asking first
+    #[arg(long)]
+    pub now: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  ashlar wait 17\n  ashlar wait 17 --timeout 10m")]
+pub struct Wait {
+    pub job: JobId,
+    /// Give up after this long, with exit code 1
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ashlar machine\n  ashlar machine --json | jq .machine.devices\n  ashlar machine --root ./captured-tree   # a machine from its /sys and /proc"
+)]
+pub struct Machine {
+    /// Read a captured tree instead of this machine
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub root: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Queues are described in <state>/queues.yaml; `kill -HUP` the node, or restart it, after a change.\n\nExamples:\n  ashlar queues"
+)]
+pub struct Queues {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  ashlar quickstart\n  ashlar quickstart --offline    # needs no network")]
+pub struct Quickstart {
+    /// A job that needs no packages and so no network
+    #[arg(long)]
+    pub offline: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  ashlar token create --note laptop\n  ashlar token list\n  ashlar token revoke 3f9a")]
+pub struct Token {
+    #[command(subcommand)]
+    pub action: TokenAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenAction {
+    /// Make a token for yourself; it is shown once
+    Create {
+        /// What it is for
+        #[arg(long, default_value = "")]
+        note: String,
+        /// For another person; needs root or the admin group
+        #[arg(long)]
+        user: Option<String>,
+        /// Days until it expires [default: 90]
+        #[arg(long)]
+        days: Option<u32>,
+    },
+    /// List your tokens
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a token
+    Revoke { id: String },
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ashlar completions bash > /etc/bash_completion.d/ashlar\n  ashlar completions zsh > ~/.zfunc/_ashlar\n  ashlar completions fish > ~/.config/fish/completions/ashlar.fish"
+)]
+pub struct Completions {
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,20 @@
+//! One file a command: what it asks for and what it prints.
+
+pub mod cancel;
+pub mod completions;
+pub mod jobs;
+pub mod logs;
+pub mod machine;
+pub mod nvml;
+pub mod plan;
+pub mod queues;
+pub mod quickstart;
+pub mod run;
+pub mod schema;
+pub mod show;
+pub mod submit;
+pub mod supervise;
+pub mod token;
+pub mod up;
+pub mod wait;
+pub mod why;

@@ -1,0 +1,47 @@
+//! `ashlar plan job.yaml`
+
+use super::submit::read_job;
+use super::why::print_reasons;
+use crate::arguments::Plan;
+use crate::failure::{FAILED, Failure, INPUT};
+use crate::listing;
+use crate::state::Place;
+use api::{PlanVerdict, PlanView};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+pub fn run(place: &Place, plan: Plan) -> Result<ExitCode, Failure> {
+    let job = read_job(&plan.file, plan.json)?;
+    let view = place.connect()?.plan(job)?;
+    if plan.json {
+        listing::print_json(&view)?;
+    } else {
+        print(&view)?;
+    }
+    Ok(match view.verdict {
+        PlanVerdict::StartsNow => ExitCode::SUCCESS,
+        PlanVerdict::Waits => ExitCode::from(FAILED),
+        PlanVerdict::Never => ExitCode::from(INPUT),
+    })
+}
+
+fn print(view: &PlanView) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match view.verdict {
+        PlanVerdict::StartsNow => writeln!(out, "starts now")?,
+        PlanVerdict::Waits => writeln!(out, "would wait")?,
+        PlanVerdict::Never => writeln!(out, "never fits")?,
+    }
+    if let Some(grant) = &view.grant {
+        for (rank, part) in grant.ranks.iter().enumerate() {
+            let devices = part.devices.iter().map(|id| id.0.as_str()).collect::<Vec<_>>().join(", ");
+            let devices = if devices.is_empty() { String::new() } else { format!(", devices {devices}") };
+            writeln!(out, "  rank {rank}: CPUs {} ({} of a CPU's time){devices}", part.cpus, grant.cpu_share)?;
+        }
+        writeln!(out, "  memory {}, of which /dev/shm up to {}, on memory nodes {}", grant.memory, grant.shm, grant.mem_nodes)?;
+        if let Some(ports) = grant.ports {
+            writeln!(out, "  ports {}-{}", ports.first, u32::from(ports.first) + u32::from(ports.count) - 1)?;
+        }
+    }
+    print_reasons(&mut out, &view.reasons, view.planned_start.filter(|_| view.verdict == PlanVerdict::Waits))
+}

@@ -1,0 +1,45 @@
+//! `ashlar queues`
+
+use crate::arguments::Queues;
+use crate::failure::Failure;
+use crate::listing;
+use crate::state::Place;
+use api::QueueView;
+use machine::CpuShare;
+use std::process::ExitCode;
+
+pub fn run(place: &Place, queues: Queues) -> Result<ExitCode, Failure> {
+    let views = place.connect()?.queues()?;
+    if queues.json {
+        listing::print_json(&views)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = listing::table(["QUEUE", "TENANT", "SHARE", "RUNNING", "WAITING", "CPUS", "MEMORY", "DEVICES", "LIMITS"]);
+    for view in &views {
+        table.add_row([
+            view.queue.name.clone(),
+            view.queue.tenant.clone(),
+            format!("{:.0}%", f64::from(view.share_permille) / 10.0),
+            view.running.to_string(),
+            view.waiting.to_string(),
+            CpuShare(u32::try_from(view.held_cpu_milli).unwrap_or(u32::MAX)).to_string(),
+            view.held_memory.to_string(),
+            view.held_devices.to_string(),
+            limits(view),
+        ]);
+    }
+    listing::print_table(&table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn limits(view: &QueueView) -> String {
+    let limits = &view.queue.limits;
+    let parts = [
+        limits.cpus.map(|n| format!("{n} cpus")),
+        limits.memory.map(|n| n.to_string()),
+        limits.devices.map(|n| format!("{n} devices")),
+        limits.runs.map(|n| format!("{n} runs")),
+    ];
+    let text = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    if text.is_empty() { "-".into() } else { text }
+}

@@ -1,0 +1,111 @@
+//! `ashlar show ID`
+
+use super::why::print_reasons;
+use crate::arguments::Show;
+use crate::failure::Failure;
+use crate::state::Place;
+use crate::{listing, moment};
+use api::{JobView, RunView};
+use spec::{Enforced, RankState};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+pub fn run(place: &Place, show: Show) -> Result<ExitCode, Failure> {
+    let view = place.connect()?.job(show.job)?;
+    if show.json {
+        listing::print_json(&view)?;
+    } else {
+        print(&mut io::stdout().lock(), &view)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(out: &mut impl Write, view: &JobView) -> io::Result<()> {
+    let now = moment::now();
+    let row = &view.row;
+    writeln!(out, "job {}  {}  {}", row.id, row.name, listing::paint_state(&row.state))?;
+    writeln!(out, "  user {}, queue {}, priority {}", row.user, row.queue, view.spec.priority)?;
+    let took = row.started.map(|_| format!(", took {}", moment::elapsed(row.started, row.ended, now))).unwrap_or_default();
+    writeln!(out, "  submitted {}{took}", moment::relative(row.submitted, now))?;
+    if let Some(code) = row.exit_code {
+        writeln!(out, "  exit code {code}")?;
+    }
+    if let Some(outcome) = &view.outcome {
+        writeln!(out, "  {outcome}")?;
+    }
+    print_reasons(out, &view.reasons, view.planned_start)?;
+    for run in &view.runs {
+        writeln!(out)?;
+        print_run(out, run)?;
+    }
+    if !view.tasks.is_empty() {
+        writeln!(out)?;
+        for task in &view.tasks {
+            writeln!(out, "  task {:<10} {:<10} {}", task.id, listing::paint_state(&task.state), task.note.as_deref().unwrap_or(""))?;
+        }
+    }
+    Ok(())
+}
+
+/// What ran where, how it was isolated, how long each stage took.
+pub fn print_run(out: &mut impl Write, run: &RunView) -> io::Result<()> {
+    let now = moment::now();
+    writeln!(out, "run {}  {}", run.run, run.state)?;
+    let grant = &run.grant;
+    for (index, part) in grant.ranks.iter().enumerate() {
+        let state = run.ranks.get(index).map_or_else(String::new, |rank| rank_state(rank.state, rank.pid));
+        let devices: Vec<&str> = part.devices.iter().map(|id| id.0.as_str()).collect();
+        let devices = if devices.is_empty() { String::new() } else { format!(", devices {}", devices.join(", ")) };
+        writeln!(out, "  rank {index}: CPUs {}{devices}{state}", part.cpus)?;
+    }
+    write!(out, "  holds {} CPUs, {} memory, {} /dev/shm", machine::CpuShare(grant.cpu_milli() as u32), grant.memory, grant.shm)?;
+    match grant.ports {
+        Some(ports) => writeln!(out, ", ports {}-{}", ports.first, u32::from(ports.first) + u32::from(ports.count) - 1)?,
+        None => writeln!(out)?,
+    }
+    let stages: Vec<String> = run
+        .stages
+        .iter()
+        .map(|stage| match stage.took {
+            Some(took) => format!("{} {took}", stage.stage),
+            None => format!("{} {} so far", stage.stage, now - stage.began),
+        })
+        .collect();
+    if !stages.is_empty() {
+        writeln!(out, "  stages: {}", stages.join(", "))?;
+    }
+    if let Some(usage) = &run.usage {
+        let memory = usage.memory_peak.map_or_else(|| "not measured".into(), |peak| peak.to_string());
+        let cpu = usage.cpu_time.map_or_else(|| "not measured".into(), |time| time.to_string());
+        writeln!(out, "  used: memory peak {memory}, CPU time {cpu}, output {}", usage.output)?;
+    }
+    if let Some(isolation) = &run.isolation {
+        let (yes, no): (Vec<_>, Vec<_>) = isolation.marks.iter().partition(|mark| mark.enforced == Enforced::Yes);
+        writeln!(out, "  isolation: {}", level(isolation.level))?;
+        for mark in yes {
+            writeln!(out, "    + {:<12} {}", mark.what, mark.detail)?;
+        }
+        for mark in no {
+            writeln!(out, "    - {:<12} not enforced: {}", mark.what, mark.detail)?;
+        }
+    }
+    Ok(())
+}
+
+pub fn level(level: spec::IsolationLevel) -> &'static str {
+    match level {
+        spec::IsolationLevel::Process => "process",
+        spec::IsolationLevel::Namespaces => "namespaces",
+        spec::IsolationLevel::Container => "container",
+    }
+}
+
+fn rank_state(state: RankState, pid: Option<u32>) -> String {
+    match (state, pid) {
+        (RankState::Waiting, _) => ", not started".into(),
+        (RankState::Running, Some(pid)) => format!(", running as process {pid}"),
+        (RankState::Running, None) => ", running".into(),
+        (RankState::Exited { code }, _) => format!(", exited with {code}"),
+        (RankState::Signalled { signal }, _) => format!(", ended by signal {signal}"),
+    }
+}

@@ -1,0 +1,149 @@
+//! `ashlar up`: wires the daemon together and keeps it until it is told to stop.
+
+use crate::arguments::Up;
+use crate::failure::Failure;
+use crate::listing;
+use crate::program;
+use crate::state::Place;
+use api::{LogChunk, LogQuery};
+use control::{Control, NodeLink, Options};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::SignalFd;
+use node::{Node, NodeOptions, StateFiles};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
+    let path = program::own_path().map_err(|error| Failure::internal(format!("cannot find my own program: {error}")))?;
+    if up.print_unit {
+        write!(std::io::stdout(), "{}", unit(&path.display().to_string(), &place.state.display().to_string()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    log_to_stderr();
+    // Before any thread starts, so that every thread leaves these signals to the loop below.
+    let signals = hold_signals().map_err(|error| Failure::internal(format!("cannot set up signals: {error}")))?;
+    let machine = super::machine::this_machine()?;
+    let slot: Arc<OnceLock<Node>> = Arc::new(OnceLock::new());
+    let mut options = Options::new(place.state.clone(), env!("CARGO_PKG_VERSION"), link(&slot));
+    options.tcp = up.listen;
+    options.admin_group = up.admin_group;
+    let control = Control::start(options).map_err(|error| hinted(Failure::no_node(&error), error.hint()))?;
+    let node = Node::start(
+        NodeOptions {
+            state: StateFiles::at(&place.state),
+            machine: Arc::new(machine.clone()),
+            supervisor: vec![path.display().to_string(), program::SUPERVISE.into()],
+        },
+        Box::new(control.observer()),
+    )
+    .map_err(|error| Failure::failed(error.to_string()))?;
+    let _ = slot.set(node);
+    control.join(machine).map_err(|error| hinted(Failure::no_node(&error.message), error.hint.clone()))?;
+    announce(&control)?;
+    keep(&control, &signals);
+    eprintln!("stopping; runs go on under their supervisors, and the next node takes them up");
+    // First nobody can ask any more, then the machine is let go.
+    drop(control);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The two messages of one machine pass by function call.
+fn link(slot: &Arc<OnceLock<Node>>) -> NodeLink {
+    let (assign, logs) = (slot.clone(), slot.clone());
+    NodeLink {
+        assign: Box::new(move |assignment| {
+            if let Some(node) = assign.get() {
+                node.assign(assignment);
+            }
+        }),
+        logs: Box::new(move |query: &LogQuery| {
+            let Some(node) = logs.get() else { return Err("the node is still starting".into()) };
+            let (offset, data, ended) =
+                node.output(query.run, query.rank, query.offset, query.max as usize).map_err(|error| error.to_string())?;
+            Ok(LogChunk { offset, data, ended })
+        }),
+        notify: Box::new(|notice| {
+            let exit_code = notice.exit_code.map_or_else(String::new, |code| code.to_string());
+            let variables = [
+                ("ASHLAR_JOB_ID", notice.job.to_string()),
+                ("ASHLAR_JOB_NAME", notice.name),
+                ("ASHLAR_JOB_STATE", notice.state.name().to_string()),
+                ("ASHLAR_EXIT_CODE", exit_code),
+            ];
+            node::notify(&notice.owner, &notice.command, &variables);
+        }),
+    }
+}
+
+/// One line on stdout says that the node answers, and where; the rest is for people.
+fn announce(control: &Control) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", control.socket().display())?;
+    out.flush()?;
+    eprintln!("the node is up; try `ashlar run -- echo hello` in another terminal");
+    if let Some((address, fingerprint)) = control.tcp() {
+        eprintln!("TLS on {address}, certificate {fingerprint}; `ashlar token create` makes a token");
+    }
+    Ok(())
+}
+
+fn hold_signals() -> nix::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        set.add(signal);
+    }
+    set.thread_block()?;
+    SignalFd::new(&set)
+}
+
+fn keep(control: &Control, signals: &SignalFd) {
+    while let Ok(Some(signal)) = signals.read_signal() {
+        if signal.ssi_signo != Signal::SIGHUP as u32 {
+            return;
+        }
+        match control.reload_queues() {
+            Ok(()) => eprintln!("the queues were read again"),
+            Err(error) => {
+                hinted(Failure::input(format!("the queues stay as they were: {error}")), error.hint()).report();
+            }
+        }
+    }
+}
+
+fn hinted(failure: Failure, hint: Option<String>) -> Failure {
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ASHLAR_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(listing::colour_wanted()).try_init();
+}
+
+/// `KillMode=process`: stopping the node stops no run. `Delegate=yes`: the control groups below ours are ours.
+fn unit(program: &str, state: &str) -> String {
+    format!(
+        "[Unit]\n\
+         Description=Ashlar node\n\
+         After=network.target local-fs.target\n\
+         \n\
+         [Service]\n\
+         Type=exec\n\
+         ExecStart={program} --state {state} up\n\
+         ExecReload=/bin/kill -HUP $MAINPID\n\
+         KillMode=process\n\
+         Delegate=yes\n\
+         Restart=on-failure\n\
+         RestartSec=2\n\
+         LimitNOFILE=1048576\n\
+         LimitMEMLOCK=infinity\n\
+         TasksMax=infinity\n\
+         OOMScoreAdjust=-900\n\
+         \n\
+         [Install]\n\
+         WantedBy=multi-user.target\n"
+    )
+}

@@ -1,0 +1,168 @@
+//! Printing the output of a job while it is being written.
+
+use crate::failure::Failure;
+use crate::state::Place;
+use api::{Client, ClientError, LogRequest};
+use spec::{JobId, RunId};
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+/// Which output, and until when.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    pub job: JobId,
+    pub attempt: Option<u32>,
+    /// Wait for more until the run (or, without `attempt`, the job) has ended.
+    pub follow: bool,
+}
+
+/// Bytes asked for at a time.
+const PIECE: u32 = 1 << 20;
+/// A line longer than this is printed in pieces: nobody's memory should depend on a job's newlines.
+const LINE: usize = 64 << 10;
+
+/// All ranks at once, each line with its rank in front where there are several.
+pub fn print_ranks(place: &Place, wanted: Wanted, ranks: u32) -> Result<(), Failure> {
+    if ranks <= 1 {
+        return print_rank(&place.connect()?, wanted, 0, &mut |data| io::stdout().lock().write_all(data));
+    }
+    let out = Mutex::new(io::stdout());
+    let results: Vec<Result<(), Failure>> = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..ranks)
+            .map(|rank| {
+                let out = &out;
+                scope.spawn(move || {
+                    let mut lines = Lines::new(rank);
+                    let client = place.connect()?;
+                    print_rank(&client, wanted, rank, &mut |data| lines.feed(data, out))?;
+                    Ok(lines.finish(out)?)
+                })
+            })
+            .collect();
+        readers.into_iter().map(|reader| reader.join().unwrap_or_else(|_| Err(Failure::internal("a reader of output failed")))).collect()
+    });
+    results.into_iter().collect()
+}
+
+/// One rank, byte for byte, into `print`.
+pub fn print_rank(client: &Client, wanted: Wanted, rank: u32, print: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), Failure> {
+    let mut offset = 0;
+    let mut run: Option<RunId> = None;
+    let mut attempt = wanted.attempt;
+    loop {
+        let wait_ms = if wanted.follow { api::WAIT_MAX_MS } else { 0 };
+        let piece = client.logs(&LogRequest { job: wanted.job, attempt, rank, offset, max: PIECE, wait_ms })?;
+        if run.is_none() {
+            run = piece.run;
+            // From here on this run, so that a new attempt cannot be mixed into the output of the old.
+            attempt = piece.run.map(|run| run.attempt);
+        }
+        if piece.chunk.offset > offset {
+            eprintln!("... {} bytes of output were dropped here ...", piece.chunk.offset - offset);
+        }
+        print(&piece.chunk.data)?;
+        offset = piece.chunk.offset + piece.chunk.data.len() as u64;
+        if !piece.chunk.data.is_empty() {
+            continue;
+        }
+        if piece.chunk.ended {
+            match next_attempt(client, wanted, run)? {
+                Some(next) => (attempt, run, offset) = (Some(next), None, 0),
+                None => return Ok(()),
+            }
+        } else if !wanted.follow {
+            return Ok(());
+        }
+    }
+}
+
+/// After the end of one run: the attempt to go on with, once it is there.
+fn next_attempt(client: &Client, wanted: Wanted, run: Option<RunId>) -> Result<Option<u32>, ClientError> {
+    if !wanted.follow || wanted.attempt.is_some() {
+        return Ok(None);
+    }
+    let mut seen: Option<String> = None;
+    loop {
+        let reply = client.follow(wanted.job, seen.as_deref(), api::WAIT_MAX_MS)?;
+        let newest = reply.job.runs.last().map(|run| run.run.attempt);
+        if newest > run.map(|run| run.attempt) {
+            return Ok(newest);
+        }
+        if reply.job.row.ended.is_some() {
+            return Ok(None);
+        }
+        seen = Some(reply.mark);
+    }
+}
+
+/// Cuts a stream into lines with the rank in front.
+struct Lines {
+    prefix: Vec<u8>,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    fn new(rank: u32) -> Lines {
+        Lines { prefix: format!("[{rank}] ").into_bytes(), rest: vec![] }
+    }
+
+    fn feed(&mut self, data: &[u8], out: &Mutex<impl Write>) -> io::Result<()> {
+        let mut whole = vec![];
+        for byte in data {
+            self.rest.push(*byte);
+            if *byte == b'\n' || self.rest.len() >= LINE {
+                self.take_line(&mut whole);
+            }
+        }
+        write_locked(out, &whole)
+    }
+
+    fn finish(&mut self, out: &Mutex<impl Write>) -> io::Result<()> {
+        let mut whole = vec![];
+        if !self.rest.is_empty() {
+            self.take_line(&mut whole);
+        }
+        write_locked(out, &whole)
+    }
+
+    fn take_line(&mut self, whole: &mut Vec<u8>) {
+        whole.extend(&self.prefix);
+        whole.append(&mut self.rest);
+        if whole.last() != Some(&b'\n') {
+            whole.push(b'\n');
+        }
+    }
+}
+
+fn write_locked(out: &Mutex<impl Write>, data: &[u8]) -> io::Result<()> {
+    if data.is_empty() {
+        return Ok(());
+    }
+    let mut out = out.lock().map_err(|_| io::Error::other("another reader of output failed"))?;
+    out.write_all(data)?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_several_ranks_stay_whole() {
+        let out = Mutex::new(vec![]);
+        let (mut one, mut two) = (Lines::new(0), Lines::new(1));
+        one.feed(b"hel", &out).unwrap();
+        two.feed(b"a\nb", &out).unwrap();
+        one.feed(b"lo\n", &out).unwrap();
+        two.finish(&out).unwrap();
+        one.finish(&out).unwrap();
+        assert_eq!(String::from_utf8(out.into_inner().unwrap()).unwrap(), "[1] a\n[0] hello\n[1] b\n");
+    }
+
+    #[test]
+    fn a_line_without_end_is_printed_in_pieces() {
+        let out = Mutex::new(vec![]);
+        Lines::new(0).feed(&vec![b'x'; LINE * 2 + 1], &out).unwrap();
+        assert_eq!(out.into_inner().unwrap().iter().filter(|b| **b == b'\n').count(), 2);
+    }
+}

@@ -1,0 +1,11 @@
+//! Names under which the binary starts itself.
+
+use std::path::PathBuf;
+
+/// Hidden command: keep one run. Its argument is the folder of the run.
+pub const SUPERVISE: &str = "__supervise";
+
+/// The file this process runs, for starting it again.
+pub fn own_path() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
+}

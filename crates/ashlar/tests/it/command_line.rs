@@ -1,0 +1,123 @@
+//! What the command line prints, right and wrong input alike.
+
+use super::bench_node::{ASHLAR, TestNode, ashlar, stderr, stdout};
+use super::tidy::workspace;
+use std::process::Command;
+
+const COMMANDS: [&str; 16] = [
+    "up",
+    "run",
+    "submit",
+    "plan",
+    "jobs",
+    "show",
+    "logs",
+    "why",
+    "cancel",
+    "wait",
+    "machine",
+    "queues",
+    "quickstart",
+    "token",
+    "schema",
+    "completions",
+];
+
+/// `docs/reference/cli.md` is made from the help pages. `ASHLAR_UPDATE_DOCS=1` writes it anew.
+#[test]
+fn the_reference_page_is_the_help() {
+    let help = |arguments: &[&str]| stdout(&Command::new(ASHLAR).args(arguments).env("COLUMNS", "100").output().unwrap());
+    let mut page = format!("# Commands\n\nMade from the program's own help.\n\n```text\n{}```\n", help(&["--help"]));
+    for command in COMMANDS {
+        page += &format!("\n## ashlar {command}\n\n```text\n{}```\n", help(&[command, "--help"]));
+    }
+    let path = workspace().join("docs/reference/cli.md");
+    if std::env::var_os("ASHLAR_UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &page).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), page, "run the test with ASHLAR_UPDATE_DOCS=1");
+}
+
+#[test]
+fn every_command_shows_examples_and_every_listing_has_json() {
+    for command in COMMANDS {
+        let text = stdout(&Command::new(ASHLAR).args([command, "--help"]).output().unwrap());
+        assert!(command == "schema" || text.contains("Examples:"), "{command}");
+        let listing = ["submit", "plan", "jobs", "show", "why", "machine", "queues"].contains(&command);
+        assert!(!listing || text.contains("--json"), "{command}");
+    }
+}
+
+#[test]
+fn completions_exist_for_three_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = Command::new(ASHLAR).args(["completions", shell]).output().unwrap();
+        assert!(output.status.success() && stdout(&output).contains("quickstart"), "{shell}");
+    }
+}
+
+#[test]
+fn without_a_node_every_command_says_how_to_start_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in [&["jobs"][..], &["queues"], &["show", "1"], &["cancel", "1"], &["wait", "1"], &["run", "--", "true"]] {
+        let output = ashlar(dir.path(), arguments);
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}");
+        assert!(stderr(&output).contains("ashlar up"), "{arguments:?}: {}", stderr(&output));
+        assert!(stdout(&output).is_empty());
+    }
+}
+
+#[test]
+fn wrong_input_is_code_2_and_leaves_nothing() {
+    let node = TestNode::start();
+    let file = node.home.path().join("job.yaml");
+    std::fs::write(&file, "name: x\ncomand: [true]\nmemory: 12\n").unwrap();
+    let output = node.ashlar(&["submit", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.contains("job.yaml:2:1") && text.contains("did you mean 'command'"), "{text}");
+    assert!(text.contains("job.yaml:3:"), "all problems at once: {text}");
+    for arguments in [
+        &["submit", "/nonexistent.yaml"][..],
+        &["show", "x1"],
+        &["logs", "1.2.3"],
+        &["run", "--memory", "12", "--", "true"],
+        &["run", "--devices", "A100:lots", "--", "true"],
+        &["run", "--launch", "torchrum", "--", "true"],
+        &["run", "--env", "ASHLAR_NOT_SET_HERE", "--", "true"],
+        &["jobs", "--state-is", "sleeping"],
+        &["machine", "--root", "/nonexistent"],
+        &["run"],
+        &["frobnicate"],
+    ] {
+        let output = node.ashlar(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert!(!stderr(&output).is_empty(), "{arguments:?}");
+    }
+    assert_eq!(node.json(&["jobs", "--json"]).as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn unknown_jobs_are_code_1() {
+    let node = TestNode::start();
+    for verb in ["show", "logs", "why", "cancel", "wait"] {
+        let output = node.ashlar(&[verb, "4711"]);
+        assert_eq!(output.status.code(), Some(1), "{verb}: {}", stderr(&output));
+        assert!(stderr(&output).contains("4711"), "{verb}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_unit_file_names_this_program() {
+    let output = Command::new(ASHLAR).args(["up", "--print-unit"]).output().unwrap();
+    let text = stdout(&output);
+    assert!(text.contains(ASHLAR) && text.contains("KillMode=process") && text.contains("Delegate=yes"), "{text}");
+}
+
+#[test]
+fn the_schema_is_json_schema() {
+    let output = Command::new(ASHLAR).arg("schema").output().unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(schema["properties"]["ranks"].is_object() && schema["$schema"].as_str().unwrap().contains("2020-12"));
+}

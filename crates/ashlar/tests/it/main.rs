@@ -1,0 +1,11 @@
+//! One binary for everything that looks at the project from outside: its structure, its command line, and the
+//! whole road on the real kernel.
+
+mod access;
+mod bench_node;
+mod command_line;
+mod crash;
+mod edges;
+mod road;
+mod tidy;
+mod withstand;

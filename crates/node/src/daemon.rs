@@ -1,0 +1,396 @@
+//! The node: one thread that keeps this machine at its assignment.
+//!
+//! It sleeps in `poll` until an assignment arrives, a supervisor sends word, or a supervisor dies (its pidfd becomes
+//! readable). Whatever woke it, it does the same: read the journals that may have changed, compare with the
+//! assignment, take the steps, report if anything is new. It never polls on a timer.
+
+use crate::files::{RunFile, RunFiles, StateFiles};
+use crate::journal::{self, Entry, read_journal};
+use crate::lock;
+use crate::output::{OutputError, read_output};
+use crate::reconcile::{LocalRun, Standing, Step, reconcile};
+use machine::Machine;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use spec::{Assignment, EndCause, RankState, Report, RunId, RunOrder, RunPhase, RunReport, StopOrder};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+/// Ended runs whose output is kept for reading back, oldest dropped first.
+const LOGS_KEPT: usize = 20_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("cannot prepare {path}: {source}")]
+    State { path: PathBuf, source: io::Error },
+    #[error("cannot make the wake-up channel of the node: {0}")]
+    Wake(io::Error),
+}
+
+/// What a node is made of.
+pub struct NodeOptions {
+    pub state: StateFiles,
+    pub machine: Arc<Machine>,
+    /// Program and arguments that run [`crate::supervise`]; the folder of the run is appended.
+    pub supervisor: Vec<String>,
+}
+
+/// The handle others hold. Dropping it ends the thread; the runs go on.
+pub struct Node {
+    state: StateFiles,
+    assignments: Sender<Assignment>,
+    wake: Arc<OwnedFd>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Node {
+    /// Finds the runs that are there already, then serves assignments. `observe` is called from the node's
+    /// thread with the whole report whenever it changed, first with what was found.
+    pub fn start(options: NodeOptions, observe: Box<dyn Fn(Report) + Send>) -> Result<Node, NodeError> {
+        let state = options.state.clone();
+        let failed = |path: PathBuf| move |source| NodeError::State { path: path.clone(), source };
+        state.create().map_err(failed(state.root().to_path_buf()))?;
+        let socket_path = state.wake_socket();
+        let _ = fs::remove_file(&socket_path);
+        let socket = UnixDatagram::bind(&socket_path).map_err(failed(socket_path.clone()))?;
+        socket.set_nonblocking(true).map_err(failed(socket_path))?;
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| NodeError::Wake(e.into()))?);
+        let (assignments, receiver) = channel();
+        let mut keeper =
+            Keeper { options, runs: BTreeMap::new(), assignment: None, last_report: None, logs: logs_in_order(&state), observe };
+        keeper.find_runs().map_err(failed(state.runs()))?;
+        let woken = wake.clone();
+        let thread = std::thread::Builder::new()
+            .name("node".into())
+            .spawn(move || keeper.serve(&receiver, &socket, &woken))
+            .map_err(NodeError::Wake)?;
+        Ok(Node { state, assignments, wake, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Takes effect soon; returns at once.
+    pub fn assign(&self, assignment: Assignment) {
+        if self.assignments.send(assignment).is_ok() {
+            let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// A piece of the output of one rank: where it begins, the bytes, and whether no more will come.
+    pub fn output(&self, run: RunId, rank: u32, offset: u64, max: usize) -> Result<(u64, Vec<u8>, bool), OutputError> {
+        let files = self.state.run_or_logs(run);
+        // Asked before the bytes are read: what was written up to the end is then in what we read.
+        let over = read_journal(&files.journal()).unwrap_or_default().iter().any(|e| matches!(e, Entry::Ended { .. }));
+        let (begin, data) = read_output(&files.dir, run, rank, offset, max)?;
+        let ended = over && data.is_empty();
+        Ok((begin, data, ended))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let (dead, _) = channel();
+        drop(std::mem::replace(&mut self.assignments, dead));
+        let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+        if let Some(thread) = self.thread.lock().ok().and_then(|mut slot| slot.take()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One run as the node's thread knows it.
+struct Kept {
+    files: RunFiles,
+    standing: Standing,
+    stop: Option<StopOrder>,
+    report: RunReport,
+    /// Of the supervisor, while it lives.
+    pidfd: Option<OwnedFd>,
+    /// Set when this process started it, so that it must be reaped.
+    child: Option<Child>,
+}
+
+struct Keeper {
+    options: NodeOptions,
+    runs: BTreeMap<RunId, Kept>,
+    assignment: Option<Assignment>,
+    last_report: Option<Report>,
+    /// Oldest first.
+    logs: std::collections::VecDeque<PathBuf>,
+    observe: Box<dyn Fn(Report) + Send>,
+}
+
+impl Keeper {
+    fn serve(&mut self, assignments: &Receiver<Assignment>, socket: &UnixDatagram, wake: &OwnedFd) {
+        self.tell();
+        loop {
+            let dead = match self.sleep(socket, wake) {
+                Ok(dead) => dead,
+                Err(error) => {
+                    tracing::error!("the node cannot wait for events: {error}");
+                    return;
+                }
+            };
+            let mut changed = drain_socket(socket);
+            changed.extend(&dead);
+            loop {
+                match assignments.try_recv() {
+                    Ok(next) => {
+                        if self.assignment.as_ref().is_none_or(|now| now.generation <= next.generation) {
+                            self.assignment = Some(next);
+                        }
+                    }
+                    Err(std::sync::mpsc::TryRecvError::Empty) => break,
+                    Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
+                }
+            }
+            for run in changed {
+                self.refresh(run, dead.contains(&run));
+            }
+            self.match_assignment();
+            self.tell();
+        }
+    }
+
+    /// Blocks until something happened; gives the runs whose supervisor is gone.
+    fn sleep(&self, socket: &UnixDatagram, wake: &OwnedFd) -> io::Result<BTreeSet<RunId>> {
+        let watched: Vec<(RunId, &OwnedFd)> = self.runs.iter().filter_map(|(id, run)| Some((*id, run.pidfd.as_ref()?))).collect();
+        let mut fds = vec![PollFd::new(socket, PollFlags::IN), PollFd::new(wake, PollFlags::IN)];
+        fds.extend(watched.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::IN)));
+        loop {
+            match poll(&mut fds, None) {
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut count = [0; 8];
+        let _ = rustix::io::read(wake, &mut count);
+        Ok(watched.iter().zip(&fds[2..]).filter(|(_, fd)| !fd.revents().is_empty()).map(|((id, _), _)| *id).collect())
+    }
+
+    /// Looks at every folder of a run: what a node before us left behind.
+    fn find_runs(&mut self) -> io::Result<()> {
+        for entry in fs::read_dir(self.options.state.runs())? {
+            let name = entry?.file_name();
+            if let Some(run) = name.to_str().and_then(|name| name.parse::<RunId>().ok()) {
+                self.refresh(run, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the folder of one run again. `gone`: its supervisor is known to have died.
+    fn refresh(&mut self, run: RunId, gone: bool) {
+        let files = self.options.state.run(run);
+        if !files.dir.is_dir() {
+            self.runs.remove(&run);
+            return;
+        }
+        let (mut pidfd, mut child, mut ranks) = match self.runs.remove(&run) {
+            Some(kept) => (kept.pidfd, kept.child, Some(kept.report.ranks.len() as u32)),
+            None => (None, None, None),
+        };
+        if gone {
+            pidfd = None;
+            if let Some(mut dead) = child.take() {
+                let _ = dead.wait();
+            }
+        }
+        // The lock before the journal: when nobody holds it any more, the journal read after that is final. The
+        // holder may be another process than the one we started, when two nodes in a row started one.
+        if pidfd.is_none() {
+            pidfd = living_holder(&files);
+        }
+        let entries = read_journal(&files.journal()).unwrap_or_default();
+        if ranks.is_none_or(|ranks| ranks == 0) {
+            ranks = files.read_order().ok().map(|file| file.order.spec.ranks);
+        }
+        let mut report = journal::report(run, ranks.unwrap_or(0), &entries);
+        let began = entries.iter().find_map(|e| if let Entry::Began { boot, .. } = e { Some(boot.clone()) } else { None });
+        let ended = matches!(report.phase, RunPhase::Ended(_));
+        let standing = match (ended, pidfd.is_some(), &began) {
+            (true, _, _) => Standing::Ended,
+            (false, true, Some(_)) => Standing::Supervised,
+            (false, true, None) => Standing::Spawned,
+            (false, false, Some(_)) => Standing::Lost,
+            (false, false, None) if gone => Standing::Lost,
+            (false, false, None) => Standing::NeverBegan,
+        };
+        if standing == Standing::Lost {
+            self.mourn(run, &files, &mut report, began);
+        }
+        let stop = files.read_stop();
+        self.runs.insert(run, Kept { files, standing, stop, report, pidfd, child });
+    }
+
+    /// The supervisor is gone without a last word: end what it may have left and say so.
+    fn mourn(&self, run: RunId, files: &RunFiles, report: &mut RunReport, began: Option<String>) {
+        for problem in sandbox::cleanup_leftovers(&files.dir, run) {
+            tracing::warn!("cleaning up after run {run}: {problem}");
+        }
+        let now_boot = host::process::boot_id(&host::Root::live());
+        let cause = match began {
+            None => EndCause::StartFailed {
+                message: "the supervisor of the run did not start".into(),
+                hint: fs::read_to_string(files.supervisor_log()).ok().filter(|text| !text.trim().is_empty()),
+            },
+            Some(boot) if now_boot.is_some_and(|now| now != boot) => EndCause::Lost { message: "the machine restarted".into() },
+            Some(_) => EndCause::Lost { message: "the supervisor of the run was killed".into() },
+        };
+        report.ended.get_or_insert(crate::clock::now());
+        report.phase = RunPhase::Ended(cause);
+        for rank in report.ranks.iter_mut().filter(|rank| rank.state == RankState::Running) {
+            rank.state = RankState::Signalled { signal: 9 };
+            rank.pid = None;
+        }
+    }
+
+    fn match_assignment(&mut self) {
+        let Some(assignment) = self.assignment.clone() else { return };
+        let local = self.runs.iter().map(|(id, run)| (*id, LocalRun { standing: run.standing, stop: run.stop })).collect();
+        for step in reconcile(&assignment, &local) {
+            match step {
+                Step::Spawn(run) => {
+                    if let Some(order) = assignment.runs.iter().find(|order| order.run == run) {
+                        self.spawn(order);
+                    }
+                }
+                Step::Stop(run, stop) => self.stop(run, stop),
+                Step::Forget(run) => self.forget(run),
+            }
+        }
+    }
+
+    fn spawn(&mut self, order: &RunOrder) {
+        let files = self.options.state.run(order.run);
+        let mut report = journal::report(order.run, order.spec.ranks, &[]);
+        let started = self.write_and_start(order, &files);
+        let (standing, pidfd, child) = match started {
+            Ok((child, pidfd)) => (Standing::Spawned, Some(pidfd), Some(child)),
+            Err(error) => {
+                let message = format!("cannot start the supervisor of the run: {error}");
+                tracing::error!("run {}: {message}", order.run);
+                report.phase = RunPhase::Ended(EndCause::StartFailed { message, hint: None });
+                report.ended = Some(crate::clock::now());
+                (Standing::Ended, None, None)
+            }
+        };
+        self.runs.insert(order.run, Kept { files, standing, stop: order.stop, report, pidfd, child });
+    }
+
+    fn write_and_start(&self, order: &RunOrder, files: &RunFiles) -> io::Result<(Child, OwnedFd)> {
+        let machine = &self.options.machine;
+        files.write_order(&RunFile {
+            order: order.clone(),
+            hostname: machine.hostname.clone(),
+            devices: machine.devices.clone(),
+            cgroup: machine.facts.cgroup,
+            state: self.options.state.root().to_path_buf(),
+        })?;
+        if let Some(stop) = order.stop {
+            files.write_stop(&stop)?;
+        }
+        let errors = fs::OpenOptions::new().create(true).append(true).open(files.supervisor_log())?;
+        let (program, arguments) = self.options.supervisor.split_first().ok_or_else(|| io::Error::other("no supervisor program"))?;
+        let child = Command::new(program)
+            .args(arguments)
+            .arg(&files.dir)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()?;
+        // Not reaped yet, so the number is still its own.
+        let pid = Pid::from_child(&child);
+        Ok((child, pidfd_open(pid, PidfdFlags::empty())?))
+    }
+
+    fn stop(&mut self, run: RunId, stop: StopOrder) {
+        let Some(kept) = self.runs.get_mut(&run) else { return };
+        if let Err(error) = kept.files.write_stop(&stop) {
+            tracing::error!("cannot write the order to stop run {run}: {error}");
+            // A kill needs no file; asking nicely will be tried again with the next assignment.
+            if stop.kill
+                && let Some(pidfd) = &kept.pidfd
+            {
+                let _ = pidfd_send_signal(pidfd.as_fd(), Signal::USR2);
+                kept.stop = Some(stop);
+            }
+            return;
+        }
+        kept.stop = Some(stop);
+        if let Some(pidfd) = &kept.pidfd {
+            let _ = pidfd_send_signal(pidfd.as_fd(), Signal::USR1);
+        }
+    }
+
+    /// The output stays readable, everything else goes.
+    fn forget(&mut self, run: RunId) {
+        let Some(kept) = self.runs.remove(&run) else { return };
+        if let Some(mut child) = kept.child {
+            // Its last word is written; it only cleans up now. A thread waits for it so that no zombie stays.
+            std::thread::spawn(move || child.wait());
+        }
+        let target = self.options.state.logs().join(run.to_string());
+        let _ = fs::remove_dir_all(&target);
+        if let Err(error) = fs::rename(&kept.files.dir, &target) {
+            tracing::warn!("cannot put away the folder of run {run}: {error}");
+            return;
+        }
+        self.logs.push_back(target);
+        while self.logs.len() > LOGS_KEPT {
+            if let Some(oldest) = self.logs.pop_front() {
+                let _ = fs::remove_dir_all(oldest);
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let report = Report {
+            machine: self.options.machine.id.clone(),
+            generation: self.assignment.as_ref().map_or(0, |assignment| assignment.generation),
+            runs: self.runs.values().map(|run| run.report.clone()).collect(),
+        };
+        if self.last_report.as_ref() != Some(&report) {
+            (self.observe)(report.clone());
+            self.last_report = Some(report);
+        }
+    }
+}
+
+/// The supervisor of a run, if it lives. The number is checked again after the descriptor is made: the holder may
+/// have died and its number been given away in between.
+fn living_holder(files: &RunFiles) -> Option<OwnedFd> {
+    let pid = lock::holder(&files.lock())?;
+    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    (lock::holder(&files.lock()) == Some(pid)).then_some(pidfd)
+}
+
+fn drain_socket(socket: &UnixDatagram) -> BTreeSet<RunId> {
+    let mut runs = BTreeSet::new();
+    let mut text = [0; 64];
+    while let Ok(length) = socket.recv(&mut text) {
+        if let Some(run) = std::str::from_utf8(&text[..length]).ok().and_then(|text| text.parse().ok()) {
+            runs.insert(run);
+        }
+    }
+    runs
+}
+
+fn logs_in_order(state: &StateFiles) -> std::collections::VecDeque<PathBuf> {
+    let mut runs: Vec<(RunId, PathBuf)> = fs::read_dir(state.logs())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
+        .collect();
+    runs.sort();
+    runs.into_iter().map(|(_, path)| path).collect()
+}

@@ -1,0 +1,82 @@
+//! The Python interpreters of this machine, asked as the person who will use them.
+
+use super::{EnvironmentError, step};
+use frameworks::environment::Interpreter;
+use serde::Deserialize;
+use spec::Identity;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// What an interpreter says of itself. A launcher or shim names the real program.
+const ASK: &str = "import json, platform, sys; print(json.dumps({'path': sys.executable, 'version': platform.python_version(), \
+                   'machine': platform.machine(), 'libc': ''.join(platform.libc_ver())}))";
+
+#[derive(Deserialize)]
+struct Answer {
+    path: String,
+    version: String,
+    machine: String,
+    libc: String,
+}
+
+/// The interpreter to build on, and the platform its wheels are for.
+pub(super) fn choose(wanted: Option<&str>, owner: &Identity) -> Result<(Interpreter, String), EnvironmentError> {
+    let mut found = vec![];
+    let mut platforms = vec![];
+    let mut seen = BTreeSet::new();
+    for candidate in candidates(wanted, owner) {
+        let Some((answer, reachable)) = ask(&candidate, owner) else { continue };
+        let path = std::fs::canonicalize(&answer.path).map_or(answer.path.clone(), |path| path.display().to_string());
+        if !seen.insert(path.clone()) {
+            continue;
+        }
+        found.push(Interpreter { path, version: answer.version, reachable });
+        platforms.push(format!("{}-{}", answer.machine, answer.libc));
+        // Asking the rest costs time, and the first that fits is the one taken.
+        if let Ok(index) = EnvironmentError::of_python(&found, wanted) {
+            return Ok((found.swap_remove(index), platforms.swap_remove(index)));
+        }
+    }
+    let index = EnvironmentError::of_python(&found, wanted)?;
+    Ok((found.swap_remove(index), platforms.swap_remove(index)))
+}
+
+/// Names on the search path first, then where versions usually lie side by side.
+fn candidates(wanted: Option<&str>, owner: &Identity) -> Vec<PathBuf> {
+    let minor = wanted.map(|text| text.splitn(3, '.').take(2).collect::<Vec<_>>().join("."));
+    let mut names: Vec<String> = minor.iter().filter(|text| text.contains('.')).map(|text| format!("python{text}")).collect();
+    names.push("python3".into());
+    if wanted.is_some() {
+        names.extend((8..=20).rev().map(|minor| format!("python3.{minor}")));
+    }
+    let mut paths: Vec<PathBuf> = names.iter().flat_map(|name| step::on_path(name)).collect();
+    paths.extend(["/usr/bin/python3", "/usr/local/bin/python3"].map(PathBuf::from));
+    if wanted.is_some() {
+        let side_by_side = PathBuf::from(&owner.home).join(".pyenv/versions");
+        let mut versions: Vec<PathBuf> =
+            std::fs::read_dir(side_by_side).into_iter().flatten().flatten().map(|entry| entry.path().join("bin/python3")).collect();
+        versions.sort();
+        paths.extend(versions.into_iter().rev());
+    }
+    paths.retain(|path| path.is_file());
+    paths
+}
+
+/// Asked as the owner; where that fails, as ourselves, to be able to say that it is there but out of reach.
+fn ask(path: &std::path::Path, owner: &Identity) -> Option<(Answer, bool)> {
+    let program = path.display().to_string();
+    let argv = [program.as_str(), "-I", "-c", ASK];
+    let text = step::ask(&argv, Some(owner));
+    if let Some(answer) = text.and_then(|text| serde_json::from_str::<Answer>(&text).ok()) {
+        // A shim may answer for a program that the owner cannot start.
+        if step::ask(&[&answer.path, "-I", "-c", "print(1)"], Some(owner)).is_some() {
+            return Some((answer, true));
+        }
+    }
+    let text = step::ask(&argv, None)?;
+    Some((serde_json::from_str(&text).ok()?, false))
+}
+
+pub(super) fn has_pip(python: &Interpreter) -> bool {
+    step::ask(&[&python.path, "-I", "-m", "pip", "--version"], None).is_some()
+}

@@ -1,0 +1,162 @@
+//! Where things lie below the state directory.
+//!
+//! ```text
+//! <state>/
+//!   node.sock                  datagrams "look at run X again" from supervisors
+//!   runs/<run>/order.json      what the supervisor was told
+//!              stop.json       present once the run shall end
+//!              lock            held by the living supervisor
+//!              journal         what happened, one JSON object a line
+//!              setup.log       output of building the environment
+//!              rank-0.log.0    output of a rank, in segments named by their first byte
+//!              tmp/            the run's private /tmp
+//!   logs/<run>/                the same folder once the run is over and recorded, for reading back
+//!   environments/<uid>/        built environments of one person
+//!   tools/                     programs fetched for that (uv)
+//! ```
+
+use machine::{CgroupMode, Device};
+use serde::{Deserialize, Serialize};
+use spec::{RunId, RunOrder, StopOrder};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Paths below one state directory.
+#[derive(Clone, Debug)]
+pub struct StateFiles {
+    root: PathBuf,
+}
+
+impl StateFiles {
+    pub fn at(root: impl Into<PathBuf>) -> StateFiles {
+        StateFiles { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    pub fn environments(&self) -> PathBuf {
+        self.root.join("environments")
+    }
+
+    pub fn tools(&self) -> PathBuf {
+        self.root.join("tools")
+    }
+
+    /// Datagram socket of the node.
+    pub fn wake_socket(&self) -> PathBuf {
+        self.root.join("node.sock")
+    }
+
+    pub fn run(&self, run: RunId) -> RunFiles {
+        RunFiles { dir: self.runs().join(run.to_string()) }
+    }
+
+    /// The folder of a run wherever it is now: still on the machine, or kept for its output.
+    pub fn run_or_logs(&self, run: RunId) -> RunFiles {
+        let live = self.run(run);
+        if live.dir.is_dir() { live } else { RunFiles { dir: self.logs().join(run.to_string()) } }
+    }
+
+    /// Makes the folders. Others may pass through to reach their environments, but not look around.
+    pub fn create(&self) -> io::Result<()> {
+        make_dir(&self.root, 0o711)?;
+        for dir in [self.runs(), self.logs(), self.environments()] {
+            make_dir(&dir, 0o711)?;
+        }
+        make_dir(&self.tools(), 0o755)
+    }
+}
+
+pub(crate) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(mode).recursive(true).create(path) {
+        Ok(()) => {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Paths below the folder of one run.
+#[derive(Clone, Debug)]
+pub struct RunFiles {
+    pub dir: PathBuf,
+}
+
+impl RunFiles {
+    pub fn order(&self) -> PathBuf {
+        self.dir.join("order.json")
+    }
+
+    pub fn stop(&self) -> PathBuf {
+        self.dir.join("stop.json")
+    }
+
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join("journal")
+    }
+
+    pub fn setup_log(&self) -> PathBuf {
+        self.dir.join("setup.log")
+    }
+
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.dir.join("supervisor.log")
+    }
+
+    pub fn write_order(&self, file: &RunFile) -> io::Result<()> {
+        make_dir(&self.dir, 0o711)?;
+        write_whole(&self.order(), &serde_json::to_vec(file)?)
+    }
+
+    pub fn read_order(&self) -> io::Result<RunFile> {
+        Ok(serde_json::from_slice(&fs::read(self.order())?)?)
+    }
+
+    pub fn write_stop(&self, stop: &StopOrder) -> io::Result<()> {
+        write_whole(&self.stop(), &serde_json::to_vec(stop)?)
+    }
+
+    /// `None` when no stop was ordered; a damaged file counts as an order to stop.
+    pub fn read_stop(&self) -> Option<StopOrder> {
+        let text = fs::read(self.stop()).ok()?;
+        Some(serde_json::from_slice(&text).unwrap_or(StopOrder { kill: false }))
+    }
+}
+
+/// Everything a supervisor needs, written once before it starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFile {
+    pub order: RunOrder,
+    pub hostname: String,
+    /// All devices of the machine: masks of vendors not granted are emptied.
+    pub devices: Vec<Device>,
+    pub cgroup: CgroupMode,
+    /// The state directory, hidden from the run.
+    pub state: PathBuf,
+}
+
+/// Replaces a file so that a reader sees the old or the new content, never half of one.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(content)?;
+    drop(file);
+    fs::rename(fresh, path)
+}

@@ -1,0 +1,197 @@
+//! What a supervisor writes down, and what a reader makes of it.
+//!
+//! One JSON object a line, appended by the supervisor alone. The first and the last entry are forced to disk, so
+//! that after a power cut a run is known to have begun, or is known to have ended. Space for the last entry is
+//! reserved at the start: a full disk cannot swallow an exit status.
+
+use serde::{Deserialize, Serialize};
+use spec::{EndCause, IsolationReport, RankReport, RankState, RunId, RunPhase, RunReport, Span, StageTime, Time, Usage};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "entry")]
+pub enum Entry {
+    /// Always first. The three together name a process beyond doubt.
+    Began {
+        pid: u32,
+        /// Clock ticks after boot, field 22 of `/proc/PID/stat`.
+        start_time: u64,
+        boot: String,
+        at: Time,
+    },
+    Stage {
+        stage: String,
+        at: Time,
+        /// `None` at the begin, set at the end.
+        took: Option<Span>,
+    },
+    Isolation {
+        report: IsolationReport,
+    },
+    Rank {
+        rank: u32,
+        state: RankState,
+        pid: Option<u32>,
+        at: Time,
+    },
+    /// The first rank executes the person's command.
+    Running {
+        at: Time,
+    },
+    Stopping {
+        at: Time,
+    },
+    /// Always last.
+    Ended {
+        cause: EndCause,
+        usage: Usage,
+        at: Time,
+    },
+}
+
+/// The supervisor's end of it.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+}
+
+/// Room for the longest entries: isolation marks and an end cause with a message.
+const RESERVED: u64 = 32 * 1024;
+
+impl Journal {
+    pub fn open(path: &Path) -> io::Result<Journal> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        // Not every file system can; then a full disk is met by waiting for room instead.
+        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, RESERVED);
+        Ok(Journal { file })
+    }
+
+    pub fn write(&mut self, entry: &Entry) -> io::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        self.file.write_all(&line)?;
+        if matches!(entry, Entry::Began { .. } | Entry::Ended { .. }) {
+            rustix::fs::fdatasync(&self.file)?;
+        }
+        Ok(())
+    }
+}
+
+/// The entries of a journal file in order; none when it is missing. A torn last line is ignored: it was never
+/// acted upon.
+pub fn read_journal(path: &Path) -> io::Result<Vec<Entry>> {
+    match std::fs::read(path) {
+        Ok(text) => Ok(parse(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse(text: &[u8]) -> Vec<Entry> {
+    text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// What the entries say about the run. A pure fold, so that a supervisor, a node just started and a test
+/// arrive at the same report.
+pub(crate) fn report(run: RunId, ranks: u32, entries: &[Entry]) -> RunReport {
+    let mut report = RunReport {
+        run,
+        phase: RunPhase::Starting,
+        started: None,
+        ended: None,
+        ranks: (0..ranks).map(|rank| RankReport { rank, state: RankState::Waiting, pid: None }).collect(),
+        isolation: None,
+        stages: vec![],
+        usage: None,
+    };
+    for entry in entries {
+        fold(&mut report, entry);
+    }
+    report
+}
+
+fn fold(report: &mut RunReport, entry: &Entry) {
+    match entry {
+        Entry::Began { .. } => {}
+        Entry::Stage { stage, at, took: None } => report.stages.push(StageTime { stage: stage.clone(), began: *at, took: None }),
+        Entry::Stage { stage, took, .. } => {
+            if let Some(open) = report.stages.iter_mut().rev().find(|s| s.stage == *stage) {
+                open.took = *took;
+            }
+        }
+        Entry::Isolation { report: isolation } => report.isolation = Some(isolation.clone()),
+        Entry::Rank { rank, state, pid, .. } => {
+            if let Some(slot) = report.ranks.get_mut(*rank as usize) {
+                slot.state = *state;
+                slot.pid = matches!(state, RankState::Running).then_some(*pid).flatten();
+            }
+        }
+        Entry::Running { at } => {
+            report.started.get_or_insert(*at);
+            report.phase = RunPhase::Running;
+        }
+        Entry::Stopping { .. } => report.phase = RunPhase::Stopping,
+        Entry::Ended { cause, usage, at } => {
+            report.phase = RunPhase::Ended(cause.clone());
+            report.usage = Some(*usage);
+            report.ended = Some(*at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spec::JobId;
+
+    fn run() -> RunId {
+        RunId { job: JobId::new(7), attempt: 1 }
+    }
+
+    fn story() -> Vec<Entry> {
+        vec![
+            Entry::Began { pid: 10, start_time: 99, boot: "b".into(), at: Time(1) },
+            Entry::Stage { stage: "container".into(), at: Time(2), took: None },
+            Entry::Stage { stage: "container".into(), at: Time(5), took: Some(Span(3)) },
+            Entry::Rank { rank: 0, state: RankState::Running, pid: Some(44), at: Time(5) },
+            Entry::Running { at: Time(5) },
+            Entry::Rank { rank: 0, state: RankState::Exited { code: 3 }, pid: None, at: Time(9) },
+            Entry::Ended { cause: EndCause::Exit { rank: 0, code: 3 }, usage: Usage::default(), at: Time(9) },
+        ]
+    }
+
+    #[test]
+    fn a_story_becomes_a_report() {
+        let report = report(run(), 2, &story());
+        assert_eq!(report.phase, RunPhase::Ended(EndCause::Exit { rank: 0, code: 3 }));
+        assert_eq!((report.started, report.ended), (Some(Time(5)), Some(Time(9))));
+        assert_eq!(report.ranks[0].state, RankState::Exited { code: 3 });
+        assert_eq!(report.ranks[1].state, RankState::Waiting);
+        assert_eq!(report.stages[0].took, Some(Span(3)));
+    }
+
+    #[test]
+    fn a_torn_last_line_is_ignored_wherever_it_tears() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut journal = Journal::open(&path).unwrap();
+        for entry in story() {
+            journal.write(&entry).unwrap();
+        }
+        let text = std::fs::read(&path).unwrap();
+        assert_eq!(parse(&text), story());
+        let whole_but_last = story().len() - 1;
+        let last_line = text[..text.len() - 1].iter().rposition(|b| *b == b'\n').unwrap() + 1;
+        for cut in last_line..text.len() - 1 {
+            assert_eq!(parse(&text[..cut]).len(), whole_but_last, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_missing_journal_is_an_empty_one() {
+        assert_eq!(read_journal(Path::new("/nonexistent/journal")).unwrap(), vec![]);
+    }
+}

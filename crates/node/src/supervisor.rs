@@ -1,0 +1,175 @@
+//! The process that keeps one run: it starts it, writes down what happens, and ends it.
+//!
+//! One per run, single-threaded, small, and on its own: the daemon may be killed, upgraded or restarted, and the run
+//! goes on under its supervisor, with its limit enforced and its output stored. It talks to the world through
+//! its folder (see [`crate::files`]) and needs nobody to listen.
+
+mod run;
+mod wake;
+
+use crate::clock::{self, Stopwatch};
+use crate::environment::Environments;
+use crate::files::{RunFile, RunFiles, StateFiles};
+use crate::journal::{Entry, Journal, read_journal};
+use crate::lock;
+use nix::sys::signalfd::{SfdFlags, SigSet, SignalFd};
+use spec::{EndCause, Span, StopOrder, Usage};
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    #[error("{path}: {source}")]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("cannot set up signals: {0}")]
+    Signals(io::Error),
+}
+
+/// Keeps the run whose order lies in `dir`, until it has ended. Returns at once, without error, when another
+/// process keeps it already or did before.
+pub fn supervise(dir: &Path) -> Result<(), SuperviseError> {
+    let files = RunFiles { dir: dir.to_path_buf() };
+    let failed = |path: PathBuf| move |source| SuperviseError::Folder { path, source };
+    // A session of its own: signals to the daemon's terminal or group do not reach the run.
+    let _ = rustix::process::setsid();
+    let signals = block_signals().map_err(SuperviseError::Signals)?;
+    let Some(_lock) = lock::take(&files.lock()).map_err(failed(files.lock()))? else { return Ok(()) };
+    if !read_journal(&files.journal()).map_err(failed(files.journal()))?.is_empty() {
+        return Ok(());
+    }
+    let file = files.read_order().map_err(failed(files.order()))?;
+    let mut journal = Journal::open(&files.journal()).map_err(failed(files.journal()))?;
+    journal.write(&began()).map_err(failed(files.journal()))?;
+    let state = StateFiles::at(&file.state);
+    let mut keeper = Keeper { files, file, journal, signals, state, stopping: false };
+    let (cause, usage, leftovers) = match keeper.keep() {
+        Ok(ended) => ended,
+        Err(before_any_rank) => (before_any_rank, Usage::default(), None),
+    };
+    keeper.end(cause, usage);
+    if let Some(run) = leftovers {
+        for problem in run.finish() {
+            eprintln!("cleaning up: {problem}");
+        }
+    }
+    Ok(())
+}
+
+fn began() -> Entry {
+    let root = host::Root::live();
+    let pid = std::process::id();
+    Entry::Began {
+        pid,
+        start_time: host::process::start_time(&root, pid).unwrap_or(0),
+        boot: host::process::boot_id(&root).unwrap_or_default(),
+        at: clock::now(),
+    }
+}
+
+/// What the supervisor reacts to arrives through one descriptor; nothing interrupts it anywhere else. A polite
+/// request to end (from an init system that stops everything) is a stop order.
+fn block_signals() -> io::Result<SignalFd> {
+    use nix::sys::signal::Signal;
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
+        set.add(signal);
+    }
+    set.thread_block()?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+struct Keeper {
+    files: RunFiles,
+    file: RunFile,
+    journal: Journal,
+    signals: SignalFd,
+    state: StateFiles,
+    stopping: bool,
+}
+
+/// The run ended before any rank began.
+type Ended = (EndCause, Usage, Option<sandbox::Started>);
+
+impl Keeper {
+    /// From the order to the end of the last rank.
+    fn keep(&mut self) -> Result<Ended, EndCause> {
+        if self.files.read_stop().is_some() {
+            return Err(EndCause::Stopped);
+        }
+        let environment = match self.file.order.spec.environment.clone() {
+            None => None,
+            Some(wanted) => Some(self.stage("environment", |keeper| keeper.build(&wanted))?),
+        };
+        let mut run = self.stage("container", |keeper| keeper.start_ranks(environment.as_deref()))?;
+        let watch = Stopwatch::start();
+        self.note(&Entry::Stage { stage: "ranks".into(), at: clock::now(), took: None });
+        let cause = self.watch_ranks(&mut run);
+        self.note(&Entry::Stage { stage: "ranks".into(), at: clock::now(), took: Some(watch.elapsed()) });
+        let usage = run.usage();
+        Ok((cause, usage, Some(run.into_started())))
+    }
+
+    fn build(&mut self, wanted: &spec::Environment) -> Result<String, EndCause> {
+        let mut log = std::fs::OpenOptions::new().append(true).create(true).open(self.files.setup_log()).map_err(start_failed)?;
+        let signals = &self.signals;
+        let files = &self.files;
+        let stopped = || {
+            while let Ok(Some(_)) = signals.read_signal() {}
+            files.read_stop().is_some()
+        };
+        match Environments::new(&self.state, &self.file.order.owner).provide(wanted, &mut log, &stopped) {
+            Ok(path) => Ok(path),
+            Err(crate::EnvironmentError::Stopped) => Err(EndCause::Stopped),
+            Err(error) => Err(EndCause::StartFailed { message: error.to_string(), hint: error.hint() }),
+        }
+    }
+
+    /// Times one step of the way and writes it down.
+    fn stage<T>(&mut self, stage: &str, work: impl FnOnce(&mut Keeper) -> Result<T, EndCause>) -> Result<T, EndCause> {
+        let watch = Stopwatch::start();
+        self.note(&Entry::Stage { stage: stage.into(), at: clock::now(), took: None });
+        if stage == "environment" {
+            // The one stage that may take minutes: people want to see it go on.
+            self.wake_node();
+        }
+        let result = work(self);
+        self.note(&Entry::Stage { stage: stage.into(), at: clock::now(), took: Some(watch.elapsed()) });
+        result
+    }
+
+    /// Writes an entry that may be lost without harm.
+    fn note(&mut self, entry: &Entry) {
+        if let Err(error) = self.journal.write(entry) {
+            eprintln!("cannot write to the journal: {error}");
+        }
+    }
+
+    fn note_stopping(&mut self) {
+        if !std::mem::replace(&mut self.stopping, true) {
+            self.note(&Entry::Stopping { at: clock::now() });
+            self.wake_node();
+        }
+    }
+
+    fn wake_node(&self) {
+        wake::node(&self.state, self.file.order.run);
+    }
+
+    /// The last entry is written however long it takes: until then the exit status lives only here.
+    fn end(&mut self, cause: EndCause, usage: Usage) {
+        let entry = Entry::Ended { cause, usage, at: clock::now() };
+        while let Err(error) = self.journal.write(&entry) {
+            eprintln!("cannot write how the run ended, trying again: {error}");
+            std::thread::sleep(Span::seconds(1).as_duration());
+        }
+        self.wake_node();
+    }
+
+    fn stop_order(&self) -> Option<StopOrder> {
+        self.files.read_stop()
+    }
+}
+
+fn start_failed(error: io::Error) -> EndCause {
+    EndCause::StartFailed { message: format!("cannot write to the folder of the run: {error}"), hint: Some("is the disk full?".into()) }
+}

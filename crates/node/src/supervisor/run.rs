@@ -1,0 +1,264 @@
+//! Starting the ranks and staying with them until the last is gone.
+
+use super::Keeper;
+use crate::clock::{self, Stopwatch};
+use crate::conduct::{Action, Conduct, Event};
+use crate::journal::Entry;
+use crate::output::OutputWriter;
+use frameworks::{LaunchInput, Process};
+use machine::DeviceNode;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sandbox::{RankEvent, RankProcess, Started, Workload};
+use spec::{EndCause, RankState, Span, Usage};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+/// A run whose ranks have been started.
+pub(super) struct Gang {
+    started: Started,
+    outputs: Vec<OutputWriter>,
+    /// Which output pipes are still open.
+    open: Vec<bool>,
+}
+
+impl Gang {
+    pub(super) fn usage(&mut self) -> Usage {
+        self.started.reap();
+        let mut usage = self.started.usage();
+        let refused: u64 = self.outputs.iter().map(OutputWriter::refused).sum();
+        if refused > 0 {
+            eprintln!("{refused} bytes of output found no room on the disk and were dropped");
+        }
+        usage.output = spec::Bytes(self.outputs.iter().map(OutputWriter::total).sum());
+        usage
+    }
+
+    pub(super) fn into_started(self) -> Started {
+        self.started
+    }
+
+    /// Moves what the ranks printed to disk, at most a bounded piece of each, so that a rank that prints without
+    /// end cannot keep us from the others or from a stop order.
+    fn copy_output(&mut self) {
+        const PIECE: usize = 64 * 1024;
+        const PIECES: usize = 16;
+        let mut buffer = [0; PIECE];
+        for (rank, pipe) in self.started.outputs.iter().enumerate() {
+            for _ in 0..PIECES {
+                match rustix::io::read(pipe, &mut buffer) {
+                    Ok(0) => {
+                        self.open[rank] = false;
+                        break;
+                    }
+                    Ok(length) => self.outputs[rank].write(&buffer[..length]),
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(rustix::io::Errno::AGAIN) => break,
+                    Err(_) => {
+                        self.open[rank] = false;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Keeper {
+    pub(super) fn start_ranks(&mut self, environment: Option<&str>) -> Result<Gang, EndCause> {
+        let order = &self.file.order;
+        let processes = frameworks::launch(&LaunchInput {
+            spec: &order.spec,
+            run: order.run,
+            grant: &order.grant,
+            devices: &self.file.devices,
+            only_granted_nodes: sandbox::capabilities().level == spec::IsolationLevel::Container,
+            hostname: &self.file.hostname,
+            port: order.grant.ports.and_then(|range| first_free_port(range.first, range.count)),
+            environment,
+            scratch: "/tmp",
+            identity: &order.owner,
+        })
+        .map_err(|error| EndCause::StartFailed { message: error.to_string(), hint: error.hint() })?;
+        let workload = self.workload(processes, environment);
+        let started =
+            sandbox::start(&workload).map_err(|error| EndCause::StartFailed { message: error.to_string(), hint: error.hint() })?;
+        let ranks = self.file.order.spec.ranks;
+        let outputs = (0..ranks).map(|rank| OutputWriter::new(&self.files.dir, rank)).collect();
+        self.note(&Entry::Isolation { report: started.isolation.clone() });
+        Ok(Gang { started, outputs, open: vec![true; ranks as usize] })
+    }
+
+    fn workload(&self, processes: Vec<Process>, environment: Option<&str>) -> Workload {
+        let order = &self.file.order;
+        Workload {
+            run: order.run,
+            dir: self.files.dir.clone(),
+            identity: order.owner.clone(),
+            grant: order.grant.clone(),
+            devices: self.device_nodes(),
+            processes: processes
+                .into_iter()
+                .map(|process| RankProcess { rank: process.rank, argv: process.argv, env: process.env, workdir: process.workdir })
+                .collect(),
+            mounts: order.spec.mounts.clone(),
+            network: order.spec.isolation.network,
+            demand: order.spec.isolation.level,
+            hidden: vec![self.state.root().to_path_buf()],
+            visible: environment.map(PathBuf::from).into_iter().collect(),
+            cgroup: self.file.cgroup,
+        }
+    }
+
+    /// Nodes of the granted devices, with the ones their vendor shares between devices.
+    fn device_nodes(&self) -> Vec<DeviceNode> {
+        let granted: Vec<_> = self.file.order.grant.devices().collect();
+        let mut nodes: Vec<DeviceNode> = vec![];
+        for device in self.file.devices.iter().filter(|device| granted.contains(&&device.id)) {
+            for node in &device.nodes {
+                if !nodes.iter().any(|known| known.path == node.path) {
+                    nodes.push(node.clone());
+                }
+            }
+        }
+        nodes
+    }
+
+    /// Until the last rank is gone and its output is on disk.
+    pub(super) fn watch_ranks(&mut self, gang: &mut Gang) -> EndCause {
+        let spec = self.file.order.spec.clone();
+        let mut conduct = Conduct::new(spec.ranks, spec.checkpoint);
+        let running_since = Stopwatch::start();
+        let mut limit = spec.limit;
+        let mut grace: Option<(Stopwatch, Span)> = None;
+        let mut over = false;
+        let mut told_running = false;
+        // An order that came before the signal handler is met here.
+        let mut orders_to_read = true;
+        while !over || gang.open.iter().any(|open| *open) {
+            let mut events = vec![];
+            if orders_to_read && let Some(stop) = self.stop_order() {
+                events.push(Event::StopOrdered { kill: stop.kill });
+            }
+            if let Some(span) = limit.filter(|span| running_since.elapsed() >= *span) {
+                limit = None;
+                events.push(Event::LimitReached { limit: span });
+            }
+            if let Some((since, span)) = grace
+                && since.elapsed() >= span
+            {
+                grace = None;
+                events.push(Event::GraceOver);
+            }
+            while let Some(event) = gang.started.next_event() {
+                match self.record(&event, &mut told_running) {
+                    Recorded::Event(event) => events.push(event),
+                    Recorded::StartFailed(message) => {
+                        gang.started.kill();
+                        return EndCause::StartFailed { message, hint: None };
+                    }
+                    Recorded::Over => over = true,
+                    Recorded::Nothing => {}
+                }
+            }
+            for action in events.into_iter().flat_map(|event| conduct.on(event)).collect::<Vec<_>>() {
+                match action {
+                    Action::Signal => {
+                        if let Err(error) = gang.started.signal(spec.checkpoint.signal.number()) {
+                            eprintln!("{error}");
+                        }
+                    }
+                    Action::ArmGrace(span) => grace = Some((Stopwatch::start(), span)),
+                    Action::Kill => gang.started.kill(),
+                }
+            }
+            if conduct.is_stopping() {
+                self.note_stopping();
+            }
+            gang.copy_output();
+            if over {
+                // Children that outlived their rank are killed with it; what they printed has been read.
+                break;
+            }
+            let deadlines = [
+                limit.map(|span| Span(span.0.saturating_sub(running_since.elapsed().0))),
+                grace.map(|(since, span)| Span(span.0.saturating_sub(since.elapsed().0))),
+            ];
+            orders_to_read = self.wait(gang, deadlines.into_iter().flatten().min());
+        }
+        gang.copy_output();
+        conduct.cause(self.out_of_memory(gang))
+    }
+
+    fn out_of_memory(&self, gang: &Gang) -> Option<EndCause> {
+        (gang.started.oom_kills() > 0).then(|| EndCause::OutOfMemory {
+            rank: None,
+            limit: gang.started.memory_limit().unwrap_or(self.file.order.grant.memory),
+            peak: gang.started.memory_peak().unwrap_or(self.file.order.grant.memory),
+        })
+    }
+
+    /// Sleeps until something can be read or `timeout` is over. True when a signal says to read the orders again.
+    fn wait(&mut self, gang: &Gang, timeout: Option<Span>) -> bool {
+        let pipes: Vec<_> = gang.started.outputs.iter().zip(&gang.open).filter(|(_, open)| **open).map(|(pipe, _)| pipe).collect();
+        let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN), PollFd::new(&gang.started.events, PollFlags::IN)];
+        fds.extend(pipes.iter().map(|pipe| PollFd::new(*pipe, PollFlags::IN)));
+        let timeout = timeout.map(|span| Timespec { tv_sec: (span.0 / 1000) as i64, tv_nsec: (span.0 % 1000 * 1_000_000 + 999_999) as _ });
+        let _ = poll(&mut fds, timeout.as_ref());
+        let mut orders = false;
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            orders |= signal.ssi_signo != nix::libc::SIGCHLD as u32;
+            self.signal_is_an_order(signal.ssi_signo as i32);
+        }
+        orders
+    }
+
+    /// Signals other than "read your orders" are orders themselves: an init system that ends everything asks
+    /// nicely, and a node whose disk is full has no other way to kill.
+    fn signal_is_an_order(&self, signal: i32) {
+        let kill = match signal {
+            nix::libc::SIGUSR2 => true,
+            nix::libc::SIGTERM | nix::libc::SIGINT => false,
+            _ => return,
+        };
+        if self.stop_order().is_none_or(|order| kill && !order.kill) {
+            let _ = self.files.write_stop(&spec::StopOrder { kill });
+        }
+    }
+
+    fn record(&mut self, event: &RankEvent, told_running: &mut bool) -> Recorded {
+        let at = clock::now();
+        match event {
+            RankEvent::Running { rank, pid } => {
+                self.note(&Entry::Rank { rank: *rank, state: RankState::Running, pid: Some(*pid), at });
+                if !std::mem::replace(told_running, true) {
+                    self.note(&Entry::Running { at });
+                    self.wake_node();
+                }
+                Recorded::Nothing
+            }
+            RankEvent::Exited { rank, code } => {
+                self.note(&Entry::Rank { rank: *rank, state: RankState::Exited { code: *code }, pid: None, at });
+                Recorded::Event(Event::Exited { rank: *rank, code: *code })
+            }
+            RankEvent::Signalled { rank, signal } => {
+                self.note(&Entry::Rank { rank: *rank, state: RankState::Signalled { signal: *signal }, pid: None, at });
+                Recorded::Event(Event::Signalled { rank: *rank, signal: *signal })
+            }
+            RankEvent::StartFailed { rank, message } => Recorded::StartFailed(format!("rank {rank}: {message}")),
+            RankEvent::AllDone => Recorded::Over,
+        }
+    }
+}
+
+enum Recorded {
+    Event(Event),
+    StartFailed(String),
+    Over,
+    Nothing,
+}
+
+/// The first port of the lease that nobody listens on. Something outside of Ashlar may sit on a leased port.
+fn first_free_port(first: u16, count: u16) -> Option<u16> {
+    (first..first.saturating_add(count)).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+}
