@@ -29,7 +29,9 @@ impl Ledger {
     /// What is left of it at `now`, halved every `half_life` and falling in a straight line between two
     /// halvings. Whole numbers only, so that two computers agree.
     pub fn decayed(&self, now: Time, half_life: Span) -> u64 {
-        self.0.iter().fold(0, |sum: u64, (hour, used)| sum.saturating_add(decay(*used, now - Time(hour * HOUR), half_life)))
+        // Ages are counted in whole hours, since that is how finely use is remembered.
+        let age = |hour: u64| Span((now.0 / HOUR).saturating_sub(hour).saturating_mul(HOUR));
+        self.0.iter().fold(0, |sum: u64, (hour, used)| sum.saturating_add(decay(*used, age(*hour), half_life)))
     }
 
     pub fn is_empty(&self) -> bool {

@@ -3,7 +3,7 @@
 use cluster::world::{Mutation, Setup, live};
 
 /// Worlds lived in one test run; spread over tests so that they run beside each other.
-const SEEDS: u64 = 2400;
+const SEEDS: u64 = 200;
 const PARTS: u64 = 4;
 
 fn part(part: u64) {

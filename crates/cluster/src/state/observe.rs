@@ -15,18 +15,34 @@ impl State {
         let Some(machine) = self.machines.get_mut(&report.machine) else {
             return Err(Refusal::Inconsistent(format!("machine {} reports, but has not joined", report.machine)));
         };
+        if report.generation == u64::MAX {
+            return Err(Refusal::Inconsistent(format!("machine {} reports a generation that nothing can follow", report.machine)));
+        }
         let ours = machine.assignment_generation;
         if report.generation > ours {
             // The node remembers an assignment that we do not: our memory is older than its own. It would ignore
-            // what we send, so go past it. What it does not list says nothing, since it never saw our orders.
+            // what we send, so go past it.
             machine.assignment_generation = report.generation;
-            effects.changed = true;
             effects.changed_machines.insert(report.machine.clone());
+            effects.changed = true;
+            self.order_again(&report.machine, report.generation + 1, effects);
         }
         for (id, run) in self.news(report, ours, at) {
             self.take_in(id, run, at, effects);
         }
         Ok(())
+    }
+
+    /// What the node does not list says nothing before it has seen this generation.
+    fn order_again(&mut self, machine: &str, generation: u64, effects: &mut Effects) {
+        let held: Vec<JobId> = self.holding(machine).map(|(job, _)| job.id).collect();
+        for id in held {
+            self.edit(id, effects, |job| {
+                if let Some(run) = job.live_run_mut() {
+                    run.ordered_in = generation;
+                }
+            });
+        }
     }
 
     /// Whether the report says anything that is not known. (Applying one that does not changes nothing either.)

@@ -51,7 +51,8 @@ impl Person {
         if impossible {
             spec.cpus = CpuShare::whole(4096);
         }
-        let key = self.random.chance(850).then(|| format!("{}-{}", self.identity.user, self.next_request));
+        // Without a key the answer may be lost for good, and nobody could ever cancel the job.
+        let key = (impossible || self.random.chance(850)).then(|| format!("{}-{}", self.identity.user, self.next_request));
         let input = Input::Submit { spec: Arc::new(spec), owner: self.identity.clone(), key, ended: vec![] };
         Some(self.send(input, now, impossible))
     }
