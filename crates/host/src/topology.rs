@@ -65,27 +65,49 @@ fn cpus(root: &Root, usable: &CpuSet, infos: &[text::CpuInfo], nodes: &[NumaNode
     let home: BTreeMap<u32, u32> = nodes.iter().flat_map(|node| node.cpus.iter().map(|cpu| (cpu, node.id))).collect();
     // CPUs of a node that is itself offline: their memory comes from elsewhere.
     let elsewhere = nodes.iter().find(|node| node.memory > Bytes::ZERO).or(nodes.first()).map_or(0, |node| node.id);
-    let cpu = |id: u32| {
-        let topology = format!("{CPUS}/cpu{id}/topology");
+    // What one CPU says of its neighbours is not read again from each of them: on large machines that is most of the files.
+    let (mut core_of, mut cache_of) = (BTreeMap::new(), BTreeMap::new());
+    let mut cpu = |id: u32| {
         let info = infos.get(&id);
         // -1 is how a kernel without the knowledge says so.
-        let package = root.value::<u32>(&format!("{topology}/physical_package_id")).or(info.and_then(|info| info.package)).unwrap_or(0);
-        // Core ids repeat within a package of several dies, so a core is named by its first thread.
-        let threads = root
-            .list_or_mask(&format!("{topology}/core_cpus"), "_list", "")
-            .or_else(|| root.list_or_mask(&format!("{topology}/thread_siblings"), "_list", ""));
-        let by_info = || {
-            let key = info.and_then(|info| info.package.zip(info.core))?;
-            infos.values().filter(|other| other.package.zip(other.core) == Some(key)).map(|other| other.processor).min()
-        };
-        let core = threads.and_then(|threads| threads.iter().next()).or_else(by_info).unwrap_or(id);
-        Cpu { id, package, core, numa: home.get(&id).copied().unwrap_or(elsewhere), cache_group: cache_group(root, id).unwrap_or(core) }
+        let package = root.value::<u32>(&format!("{CPUS}/cpu{id}/topology/physical_package_id"));
+        let package = package.or(info.and_then(|info| info.package)).unwrap_or(0);
+        let core = remembered(&mut core_of, id, || threads(root, id, &infos));
+        let cache_group = remembered(&mut cache_of, id, || shared_cache(root, id)).unwrap_or(core.unwrap_or(id));
+        Cpu { id, package, core: core.unwrap_or(id), numa: home.get(&id).copied().unwrap_or(elsewhere), cache_group }
     };
-    usable.iter().map(cpu).collect()
+    usable.iter().map(&mut cpu).collect()
 }
 
-/// The lowest CPU that shares the last level of cache.
-fn cache_group(root: &Root, cpu: u32) -> Option<u32> {
+/// The lowest CPU of the set that `id` is in; the set is looked up once for all its members.
+fn remembered(known: &mut BTreeMap<u32, u32>, id: u32, look_up: impl FnOnce() -> Option<CpuSet>) -> Option<u32> {
+    if let Some(first) = known.get(&id) {
+        return Some(*first);
+    }
+    let set = look_up()?;
+    let first = set.iter().next()?;
+    set.iter().for_each(|member| {
+        known.entry(member).or_insert(first);
+    });
+    Some(first)
+}
+
+/// The hardware threads of a CPU's core. Core ids repeat within a package of several dies, so a core is named by its first
+/// thread.
+fn threads(root: &Root, id: u32, infos: &BTreeMap<u32, &text::CpuInfo>) -> Option<CpuSet> {
+    let topology = format!("{CPUS}/cpu{id}/topology");
+    let by_info = || {
+        let info = infos.get(&id)?;
+        let key = info.package.zip(info.core)?;
+        Some(infos.values().filter(|other| other.package.zip(other.core) == Some(key)).map(|other| other.processor).collect())
+    };
+    root.list_or_mask(&format!("{topology}/core_cpus"), "_list", "")
+        .or_else(|| root.list_or_mask(&format!("{topology}/thread_siblings"), "_list", ""))
+        .or_else(by_info)
+}
+
+/// The CPUs that share the last level of cache.
+fn shared_cache(root: &Root, cpu: u32) -> Option<CpuSet> {
     let cache = format!("{CPUS}/cpu{cpu}/cache");
     let mut best: Option<(u32, CpuSet)> = None;
     for index in root.numbered(&cache, "index") {
@@ -98,7 +120,7 @@ fn cache_group(root: &Root, cpu: u32) -> Option<u32> {
             best = Some((level, shared));
         }
     }
-    best?.1.iter().next()
+    best.map(|(_, shared)| shared)
 }
 
 fn packages(cpus: &[Cpu], infos: &[text::CpuInfo]) -> Vec<Package> {
