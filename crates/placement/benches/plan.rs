@@ -6,7 +6,6 @@
 //! - `full`: the same with nothing left
 
 #[path = "../tests/world/mod.rs"]
-#[allow(dead_code)]
 mod world;
 
 use machine::{Bytes, CpuShare};

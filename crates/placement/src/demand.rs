@@ -220,14 +220,14 @@ impl Demand<'_> {
     pub fn fits(&self, index: usize, layout: &Layout, held: &OnMachine) -> bool {
         let need = &self.on[index];
         held.memory.saturating_add(need.memory) <= layout.allocatable.0
-            && usable_cpu_milli(&self.ask, held) >= self.ask.cpu_milli()
-            && self.free_devices(index, held) >= self.ask.device_count()
+            && has_cpus(&self.ask, held)
+            && (self.ask.devices.is_none() || self.free_devices(index, held) >= self.ask.device_count())
             && (!self.ask.ports() || held.ports.first_clear().is_some())
     }
 
     pub fn lack(&self, index: usize, layout: &Layout, held: &OnMachine) -> Lack {
         Lack {
-            cpus: usable_cpu_milli(&self.ask, held) < self.ask.cpu_milli(),
+            cpus: !has_cpus(&self.ask, held),
             memory: held.memory.saturating_add(self.on[index].memory) > layout.allocatable.0,
             devices: self.free_devices(index, held) < self.ask.device_count(),
             ports: self.ask.ports() && held.ports.first_clear().is_none(),
@@ -282,11 +282,29 @@ impl Demand<'_> {
     }
 }
 
+/// Whether there are CPUs for all ranks. Asked thousands of times in one decision.
+fn has_cpus(ask: &Ask, held: &OnMachine) -> bool {
+    if ask.whole_cpus() > 0 {
+        return u64::from(held.room().whole_cpus) * 1000 >= ask.cpu_milli();
+    }
+    let ranks = ask.ranks;
+    if held.room().widest < ask.share {
+        return false;
+    }
+    let mut pieces = 0;
+    ranks == 1
+        || held.cpus.iter().any(|used| {
+            let gap = 1000u32.saturating_sub(*used);
+            pieces += if gap < ask.share { 0 } else { gap / ask.share };
+            pieces >= ranks
+        })
+}
+
 /// Processor time this job could get in pieces of its own size: whole CPUs for a job of whole CPUs, gaps on single
 /// CPUs for one that shares.
 pub(crate) fn usable_cpu_milli(ask: &Ask, held: &OnMachine) -> u64 {
     if ask.whole_cpus() > 0 {
-        held.cpus.iter().filter(|used| **used == 0).count() as u64 * 1000
+        u64::from(held.room().whole_cpus) * 1000
     } else {
         let pieces = held.cpus.iter().map(|used| u64::from(1000u32.saturating_sub(*used) / ask.share)).sum::<u64>();
         pieces * u64::from(ask.share)

@@ -258,7 +258,7 @@ impl<'p, 'a> Explainer<'p, 'a> {
         if let Some(place) = is(reasons, "memory")
             && let Some(memory) = self.less_memory(demand, index)
         {
-            reasons[place].change = Some(format!("ask for {memory} of memory{each}"));
+            reasons[place].change = Some(format!("ask for {} of memory{each}", exactly(memory)));
             return;
         }
         if let Some(ranks) = largest_below(ask.ranks, |ranks| self.would_start(Ask { ranks, ..ask })) {
@@ -383,6 +383,12 @@ fn largest_below(asked: u32, works: impl Fn(u32) -> bool) -> Option<u32> {
     (good > 0).then_some(good)
 }
 
+/// Whole numbers, because the rounding of a listing could name more than there is.
+fn exactly(memory: Bytes) -> String {
+    let mib = memory.0 >> 20;
+    if mib.is_multiple_of(1024) { format!("{} GiB", mib / 1024) } else { format!("{mib} MiB") }
+}
+
 pub(crate) fn plural(count: u32, word: &str) -> String {
     if count == 1 { word.to_string() } else { format!("{word}s") }
 }
@@ -406,6 +412,12 @@ mod tests {
         for (asked, limit) in [(0u32, 0u32), (1, 0), (2, 1), (64, 17), (64, 63), (64, 0)] {
             assert_eq!(largest_below(asked, |n| n <= limit), Some(limit.min(asked.saturating_sub(1))).filter(|n| *n > 0));
         }
+    }
+
+    #[test]
+    fn advice_never_rounds_up() {
+        assert_eq!(exactly(Bytes::gib(4)), "4 GiB");
+        assert_eq!(exactly(Bytes::mib(3968)), "3968 MiB");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::layout::Layout;
 use machine::Grant;
+use std::cell::OnceCell;
 
 /// What all runs hold together.
 #[derive(Clone)]
@@ -20,6 +21,25 @@ pub(crate) struct OnMachine {
     pub memory: u64,
     /// Memory by node, as far as it can be attributed. Guides the choice of nodes, limits nothing.
     pub node_memory: Vec<u64>,
+    /// Made when asked for, forgotten with every change of `cpus`.
+    room: OnceCell<Room>,
+}
+
+/// What `cpus` leaves, in the two numbers that most answers need.
+#[derive(Clone, Copy)]
+pub(crate) struct Room {
+    pub whole_cpus: u32,
+    /// Thousandths left on the CPU that has most.
+    pub widest: u32,
+}
+
+impl OnMachine {
+    pub fn room(&self) -> Room {
+        *self.room.get_or_init(|| Room {
+            whole_cpus: self.cpus.iter().map(|used| u32::from(*used == 0)).sum(),
+            widest: 1000 - self.cpus.iter().copied().min().unwrap_or(1000).min(1000),
+        })
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -113,6 +133,7 @@ impl Held {
             ports: Bits::new(ports.slots),
             memory: 0,
             node_memory: vec![0; layout.nodes.len()],
+            room: OnceCell::new(),
         });
         Held { machines: machines.collect(), queues: vec![OnQueue::default(); queues] }
     }
@@ -124,6 +145,7 @@ impl Held {
         queue.devices += holding.device_count;
         queue.runs += 1;
         let Some(machine) = holding.machine.map(|index| &mut self.machines[index]) else { return };
+        machine.room.take();
         for (cpu, milli) in &holding.cpus {
             machine.cpus[usize::from(*cpu)] += u32::from(*milli);
         }
@@ -142,6 +164,7 @@ impl Held {
         queue.devices = queue.devices.saturating_sub(holding.device_count);
         queue.runs = queue.runs.saturating_sub(1);
         let Some(machine) = holding.machine.map(|index| &mut self.machines[index]) else { return };
+        machine.room.take();
         for (cpu, milli) in &holding.cpus {
             let used = &mut machine.cpus[usize::from(*cpu)];
             *used = used.saturating_sub(u32::from(*milli));
@@ -158,6 +181,7 @@ impl Held {
     /// The larger of both, dimension by dimension: what is held at most when first one and then the other is true.
     pub fn raise_to(&mut self, other: &Held) {
         for (mine, theirs) in self.machines.iter_mut().zip(&other.machines) {
+            mine.room.take();
             mine.cpus.iter_mut().zip(&theirs.cpus).for_each(|(a, b)| *a = (*a).max(*b));
             mine.devices.join(&theirs.devices);
             mine.ports.join(&theirs.ports);

@@ -119,7 +119,7 @@ impl Horizon {
             .layouts
             .iter()
             .zip(&self.current.machines)
-            .all(|(layout, held)| !layout.accepts || held.memory >= layout.allocatable.0 || held.cpus.iter().all(|used| *used >= 1000))
+            .all(|(layout, held)| !layout.accepts || held.memory >= layout.allocatable.0 || held.room().widest == 0)
     }
 }
 

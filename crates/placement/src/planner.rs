@@ -113,6 +113,11 @@ impl<'a> Queues<'a> {
         self.last = Some((name, index));
         index
     }
+
+    /// The index of a name seen before.
+    fn find(&self, name: &str) -> usize {
+        self.by_name.get(name).copied().unwrap_or(0)
+    }
 }
 
 /// When a run is planned to end. One that is overdue gets a minute, or a tenth of the time it has taken so far.
@@ -238,7 +243,7 @@ impl<'a> Planner<'a> {
 
     /// Starts what fits, in order, and promises a time to the first that do not.
     fn assign(&mut self, jobs: &[&'a Waiting], order: &mut Order, scope: &Scope, starts: &mut Vec<Start>) -> Vec<Waits<'a>> {
-        let mut waits = Vec::new();
+        let mut waits = Vec::with_capacity(jobs.len());
         let nowhere = !self.ground.layouts.iter().any(|layout| layout.accepts);
         let closed = |planner: &Planner| {
             nowhere || (planner.promises.len() >= planner.policy.reservations && planner.horizon.exhausted(&planner.ground))
@@ -246,14 +251,16 @@ impl<'a> Planner<'a> {
         let mut nothing_starts = closed(self);
         while let Some(index) = order.next() {
             let job = jobs[index];
-            let ask = Ask::of(job, self.queues.index(&job.queue), self.policy);
+            let ask = || Ask::of(job, self.queues.find(&job.queue), self.policy);
             if nothing_starts && waits.len() >= scope.foresee && scope.focus != Some(job.job) {
                 if order.takes_turns() {
+                    let ask = ask();
                     order.charge(&ask, ask.memory.map_or(0, |memory| memory.0));
                 }
                 waits.push(Waits { job, class: None, planned: None, kept: false });
                 continue;
             }
+            let ask = ask();
             let class = self.class(ask);
             if self.classes[class].standing != Standing::Never {
                 order.charge(&ask, self.classes[class].demand.on.first().map_or(0, |need| need.memory));

@@ -3,7 +3,7 @@
 mod world;
 
 use machine::{Bytes, CpuShare, Machine};
-use placement::{Plan, Policy, Running, Snapshot, Waiting, check, plan, what_if};
+use placement::{MachineSnapshot, Plan, Policy, Running, Snapshot, Waiting, check, plan, what_if};
 use proptest::prelude::*;
 use spec::{Launch, Limits, RunId, Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,12 +181,16 @@ proptest! {
 
     #[test]
     fn every_plan_of_every_story_passes_the_check(
-        machine in hardware(),
+        machines in proptest::collection::vec(hardware(), 1..3),
         limits in limits(),
         policy in policies(),
         rounds in proptest::collection::vec((proptest::collection::vec(asked(), 0..8), 1u64..200, any::<u64>()), 1..6),
     ) {
-        let mut story = Story::new(machine, limits);
+        let mut story = Story::new(machines[0].clone(), limits);
+        for (index, machine) in machines.into_iter().enumerate().skip(1) {
+            let machine = Machine { id: format!("m{}", index + 1), ..machine };
+            story.snapshot.machines.push(MachineSnapshot { machine: Arc::new(machine), accepts: true });
+        }
         let mut number = 0;
         for (jobs, minutes, fate) in rounds {
             let jobs: Vec<Waiting> = jobs.iter().map(|asked| { number += 1; waiting(number, asked, false) }).collect();
@@ -256,7 +260,7 @@ proptest! {
 
     /// The advice given with a reason is true: the changed job starts.
     #[test]
-    fn advice_about_cpus_and_ranks_works(machine in hardware(), jobs in proptest::collection::vec(asked(), 1..10)) {
+    fn advice_works_when_it_is_taken(machine in hardware(), jobs in proptest::collection::vec(asked(), 1..10)) {
         let policy = policy();
         let mut story = Story::new(machine, Limits::default());
         story.submit(jobs.iter().enumerate().map(|(number, asked)| waiting(number as u64, asked, true)), &policy);
@@ -270,6 +274,8 @@ proptest! {
                 let mut words = change.split(' ');
                 let number: Option<u32> = words.nth(2).and_then(|word| word.parse().ok());
                 match (number, words.next()) {
+                    (Some(amount), Some("GiB")) => spec.memory = Some(Bytes::gib(u64::from(amount))),
+                    (Some(amount), Some("MiB")) => spec.memory = Some(Bytes::mib(u64::from(amount))),
                     (Some(cpus), Some("CPU" | "CPUs")) => spec.cpus = CpuShare::whole(cpus),
                     (Some(ranks), Some("rank" | "ranks")) => spec.ranks = ranks,
                     (Some(count), Some("device" | "devices")) => spec.devices.as_mut().expect("has devices").count = count,

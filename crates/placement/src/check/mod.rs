@@ -19,7 +19,11 @@ pub fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy) -> Vec<Violation
     if plan.based_on != snapshot.generation {
         found.add("generation", format!("made for {}, the state is at {}", plan.based_on, snapshot.generation));
     }
-    let waiting: BTreeMap<JobId, &Waiting> = snapshot.waiting.iter().map(|job| (job.job, job)).collect();
+    // Of thousands that wait only those the plan says more about than a reason.
+    let named: BTreeSet<JobId> =
+        plan.starts.iter().map(|start| start.job).chain(plan.reservations.iter().map(|reservation| reservation.job)).collect();
+    let waiting: BTreeMap<JobId, &Waiting> =
+        snapshot.waiting.iter().filter(|job| named.contains(&job.job)).map(|job| (job.job, job)).collect();
     starts_once(plan, &waiting, &mut found);
     let ledger = Ledger::of(plan, snapshot, &waiting);
     for start in &plan.starts {
@@ -90,20 +94,27 @@ fn grant_is_what_was_asked(start: &Start, job: &Waiting, snapshot: &Snapshot, po
 
 fn every_wait_has_a_reason(plan: &Plan, snapshot: &Snapshot, found: &mut Found) {
     let started: BTreeSet<JobId> = plan.starts.iter().map(|start| start.job).collect();
-    let mut explained: BTreeSet<JobId> = BTreeSet::new();
     for (job, reasons) in &plan.reasons {
         if reasons.is_empty() {
             found.add("reasons", format!("job {job} is listed with no reason"));
-        }
-        if !explained.insert(*job) {
-            found.add("reasons", format!("job {job} is listed twice"));
         }
         if started.contains(job) {
             found.add("reasons", format!("job {job} starts and has a reason to wait"));
         }
     }
-    for job in snapshot.waiting.iter().map(|job| job.job).filter(|job| !started.contains(job) && !explained.contains(job)) {
-        found.add("reasons", format!("job {job} waits without a reason"));
+    // Lists in order instead of sets: there may be tens of thousands, and they come nearly in order.
+    let mut explained: Vec<JobId> = plan.reasons.iter().map(|(job, _)| *job).collect();
+    explained.sort_unstable();
+    let twice = explained.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+    twice.for_each(|job| found.add("reasons", format!("job {job} is listed twice")));
+    let mut waits: Vec<JobId> = snapshot.waiting.iter().map(|job| job.job).filter(|job| !started.contains(job)).collect();
+    waits.sort_unstable();
+    let mut listed = explained.into_iter().peekable();
+    for job in waits {
+        while listed.next_if(|other| *other < job).is_some() {}
+        if listed.peek() != Some(&job) {
+            found.add("reasons", format!("job {job} waits without a reason"));
+        }
     }
 }
 
