@@ -136,10 +136,15 @@ impl Control {
         self.engine.shared.observe(report);
     }
 
-    /// A handle for [`Control::observe`] that a thread can keep.
+    /// A handle for [`Control::observe`] that a thread can keep. It does not keep the control plane: afterwards it
+    /// does nothing.
     pub fn observer(&self) -> impl Fn(Report) + Send + Sync + 'static {
-        let shared = self.engine.shared.clone();
-        move |report| shared.observe(report)
+        let shared = Arc::downgrade(&self.engine.shared);
+        move |report| {
+            if let Some(shared) = shared.upgrade() {
+                shared.observe(report);
+            }
+        }
     }
 
     /// Reads the queue file again, as on SIGHUP.
@@ -201,7 +206,7 @@ fn check_in_background(shared: &Arc<Shared>) {
 /// Reads the queue file and makes it so. Blocking.
 pub fn reload(shared: &Shared, path: &Path) -> Result<(), QueueError> {
     let queues = match std::fs::read_to_string(path) {
-        Ok(text) => parse_queues(&text, &path.display().to_string()).map_err(|problems| QueueError::Parse(problems.to_string()))?,
+        Ok(text) => spec::parse_queues(&text, &path.display().to_string()).map_err(|problems| QueueError::Parse(problems.to_string()))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => vec![Queue::default()],
         Err(source) => return Err(QueueError::Read { path: path.to_owned(), source }),
     };
@@ -220,8 +225,4 @@ fn numbered(mut queue: Queue, path: &Path) -> Result<Queue, QueueError> {
         *group = gid.to_string();
     }
     Ok(queue)
-}
-
-fn parse_queues(text: &str, _file: &str) -> Result<Vec<Queue>, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
 }

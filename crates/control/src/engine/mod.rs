@@ -168,6 +168,7 @@ impl Engine {
     pub fn start(dir: &Path, policy: Policy, source: Source, link: NodeLink) -> Result<Engine, LogError> {
         let mut log = Log::open(dir)?;
         let recovered = writer::load(&mut log)?;
+        tracing::info!(records = recovered.replayed, jobs = recovered.state.jobs().len(), "the state was loaded");
         let core = Core::new(recovered.state.clone(), policy.clone());
         let mut clock = Clock::new(source, recovered.last);
         let (sender, receiver) = std::sync::mpsc::channel();

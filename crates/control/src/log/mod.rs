@@ -241,6 +241,7 @@ impl Log {
     }
 
     /// Number of the newest record.
+    #[cfg(test)]
     pub fn seq(&self) -> u64 {
         self.seq
     }
