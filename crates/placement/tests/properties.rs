@@ -26,7 +26,8 @@ struct Asked {
 
 fn asked() -> impl Strategy<Value = Asked> {
     let milli = prop_oneof![3 => (1u32..6).prop_map(|n| n * 1000), 2 => prop_oneof![Just(100u32), Just(250), Just(500), Just(900)], 1 => 1u32..4000];
-    let size = (1u32..4, milli, proptest::option::weighted(0.8, 1u64..3000), proptest::option::weighted(0.2, 1u64..500));
+    let size =
+        (1u32..4, milli, proptest::option::weighted(0.8, prop_oneof![1u64..1000, 1u64..9000]), proptest::option::weighted(0.2, 1u64..500));
     let rest = (
         prop_oneof![3 => Just(0u32), 1 => 1u32..3],
         0usize..5,

@@ -380,6 +380,29 @@ fn memory_promised_later_may_be_used_until_then() {
 }
 
 #[test]
+fn two_later_jobs_may_not_share_what_only_one_may_use() {
+    // 50 of 100 are held for an hour, 60 promised after it: of 30 and 15 for long only the first may start.
+    let gib = |number: u64, gib: u64| job(number).memory(Bytes::gib(gib));
+    let mut snapshot = snapshot(machine(1, 8, 1, Bytes::gib(100)), [gib(1, 60), gib(2, 30), gib(3, 15), gib(4, 10)]);
+    snapshot.running = vec![running(100, "0", 1000, Bytes::gib(50), &[], Span::hours(1))];
+    let plan = planned(&snapshot, &policy());
+    assert_eq!(started(&plan), [2, 4]);
+    assert_eq!(
+        sentences(&plan, 3),
+        ["needs 15 GiB of memory, 10 GiB of 100 GiB is free", "starting now would delay job 1, which is planned to start in 1h 0m"]
+    );
+}
+
+#[test]
+fn a_queue_keeps_room_under_its_limit_for_its_own_promise() {
+    // Two runs at a time: one runs, the large job is promised the other place.
+    let mut snapshot = snapshot(machine(1, 4, 1, Bytes::gib(8)), [job(1).cpus(4), job(2), job(3).expect(Span::minutes(30))]);
+    snapshot.queues[0].queue.limits.runs = Some(2);
+    snapshot.running = vec![running(100, "0", 1000, Bytes::mib(1), &[], Span::hours(1))];
+    assert_eq!(started(&planned(&snapshot, &policy())), [3]);
+}
+
+#[test]
 fn an_overdue_run_is_given_a_tenth_more_and_at_least_a_minute() {
     for (since, expected_end, planned) in [
         (Span::minutes(5), Some(Span::minutes(5)), 60),
