@@ -13,11 +13,11 @@ pub struct FieldError {
 
 impl FieldError {
     pub(crate) fn new(message: impl Into<String>) -> FieldError {
-        FieldError { message: message.into(), hint: None }
+        FieldError { message: printable(message.into()), hint: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> FieldError {
-        self.hint = Some(hint.into());
+        self.hint = Some(printable(hint.into()));
         self
     }
 }
@@ -34,6 +34,11 @@ impl fmt::Display for Quoted<'_> {
         }
         f.write_str(if self.0.chars().nth(SHOWN).is_some() { "…'" } else { "'" })
     }
+}
+
+/// A person's text that a message repeats without quotes is kept from the terminal as well.
+fn printable(text: String) -> String {
+    if text.contains(is_unprintable) { text.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect() } else { text }
 }
 
 /// Control characters, and those that change the direction or hide: a terminal would show another text than
@@ -74,6 +79,12 @@ mod tests {
         assert_eq!(Quoted("a\u{202e}b\n").to_string(), "'a\\u{202e}b\\n'");
         assert_eq!(Quoted(&"x".repeat(61)).to_string(), format!("'{}…'", "x".repeat(60)));
         assert_eq!(Quoted("训练").to_string(), "'训练'");
+    }
+
+    #[test]
+    fn messages_cannot_drive_a_terminal_either() {
+        let error = FieldError::new("a\u{1b}b").hint("c\nd");
+        assert_eq!((error.message.as_str(), error.hint.as_deref()), ("a\u{fffd}b", Some("c\u{fffd}d")));
     }
 
     #[test]

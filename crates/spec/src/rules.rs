@@ -159,8 +159,8 @@ fn memory(spec: &JobSpec, findings: &mut Findings) {
     let size = |value: Option<Bytes>, path: &str, least: Bytes, findings: &mut Findings| {
         let Some(value) = value else { return };
         if value < least {
-            let message = format!("{path} of {} is too little for a process to start", write_bytes(value));
-            findings.say(path, message, format!("write at least {}; 16GB are 16 billion bytes", write_bytes(least)));
+            let message = format!("{path} of {} is too little for any process", write_bytes(value));
+            findings.say(path, message, format!("write at least {}", write_bytes(least)));
         } else if value > limits::MEMORY_MAX {
             findings.say(path, format!("{path} of {} is more than any machine has", write_bytes(value)), "write it such as 16GB");
         }
@@ -295,7 +295,7 @@ fn check_requirements(text: &str, lock: bool) -> Result<(), FieldError> {
     if text.trim().is_empty() {
         return Err(FieldError::new(format!("the {what} file is empty")).hint("leave it out if nothing is needed"));
     }
-    if lock && !text.contains("sha256:") {
+    if lock && !text.contains("--hash=") {
         return Err(FieldError::new("the lock file has no hashes, so nothing says that tomorrow's packages are today's")
             .hint("make it with 'uv pip compile --generate-hashes', or name the file under requirements:"));
     }

@@ -17,7 +17,9 @@ pub(crate) trait Word: Copy + 'static {
     fn read(text: &str) -> Result<Self, FieldError> {
         let found = Self::NAMES.iter().position(|name| name.eq_ignore_ascii_case(text.trim()));
         found.map(|index| Self::VALUES[index]).ok_or_else(|| {
-            let hint = match nearest(text, Self::NAMES.iter().copied()) {
+            let lower = text.trim().to_lowercase();
+            let known = ALIASES.iter().find(|(alias, name)| *alias == lower && Self::NAMES.contains(name)).map(|(_, name)| *name);
+            let hint = match known.or_else(|| nearest(text, Self::NAMES.iter().copied())) {
                 Some(name) => format!("did you mean '{name}'?"),
                 None => format!("write {}", either(Self::NAMES)),
             };
@@ -25,6 +27,28 @@ pub(crate) trait Word: Copy + 'static {
         })
     }
 }
+
+/// What other tools say, and the word of ours that means the same.
+const ALIASES: [(&str, &str); 18] = [
+    ("oom", "out-of-memory"),
+    ("failure", "error"),
+    ("failed", "error"),
+    ("timeout", "limit"),
+    ("preempted", "lost"),
+    ("node-failure", "lost"),
+    ("done", "succeeded"),
+    ("success", "succeeded"),
+    ("end", "succeeded"),
+    ("failure", "failed"),
+    ("error", "failed"),
+    ("canceled", "cancelled"),
+    ("pytorch", "torchrun"),
+    ("torch", "torchrun"),
+    ("ddp", "torchrun"),
+    ("bridge", "host"),
+    ("docker", "container"),
+    ("afterok", "ok"),
+];
 
 macro_rules! words {
     ($type:ident, $what:literal, $($variant:ident = $name:literal),+) => {

@@ -29,7 +29,7 @@ pub fn parse_array(text: &str) -> Result<Array, FieldError> {
             Some((_, end)) if *end >= low => {
                 return Err(FieldError::new(format!("the array names the index {low} twice")).hint("name every index once"));
             }
-            Some((_, end)) if *end + 1 == low => *end = high,
+            Some((_, end)) if end.checked_add(1) == Some(low) => *end = high,
             _ => joined.push((low, high)),
         }
     }
@@ -53,7 +53,7 @@ fn at_once_of(text: &str) -> Result<u32, FieldError> {
 }
 
 fn range(text: &str, piece: &str) -> Result<(u32, u32), FieldError> {
-    let number = |part: &str| part.parse::<u32>().ok().filter(|n| *n < u32::MAX && part.bytes().all(|b| b.is_ascii_digit()));
+    let number = |part: &str| part.parse::<u32>().ok().filter(|_| part.bytes().all(|b| b.is_ascii_digit()));
     let parsed = match piece.split_once('-') {
         None => number(piece).map(|index| (index, index)),
         Some((low, high)) => number(low.trim()).zip(number(high.trim())),

@@ -169,11 +169,17 @@ const ALIASES: [(&str, &str); 10] = [
     ("accelerator", "gpu"),
 ];
 
+/// Begins with a letter or digit and has a letter, or is digits only (`4090`): a `1.5` or `-1` is a slip.
+fn is_model(model: &str) -> bool {
+    let letters = model.contains(|c: char| c.is_ascii_alphabetic()) || model.bytes().all(|b| b.is_ascii_digit());
+    letters && model.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
 fn models(piece: &str) -> Result<Vec<String>, FieldError> {
     let mut models: Vec<String> = Vec::new();
     for model in piece.split(',').map(str::trim) {
         let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.' | '+' | '/' | '(' | ')');
-        if model.is_empty() || model.len() > 64 || !model.chars().all(known) || !model.contains(|c: char| c.is_ascii_alphanumeric()) {
+        if model.is_empty() || model.len() > 64 || !model.chars().all(known) || !is_model(model) {
             return Err(FieldError::new(format!("{} is not a vendor, class, model, memory or count", Quoted(model))).hint(ORDER));
         }
         if let Some((_, meant)) = ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(model)) {
@@ -297,8 +303,23 @@ mod tests {
         ] {
             assert_eq!(hint(text), meant, "{text}");
         }
-        for text in ["", ":", "2:gpu", "gpu:", "24GB:A100", "gpu:gpu", "2:2:2", "A100,", "A100,a100", "\u{1f600}", "--:1", "unknown:A\u{7}"]
-        {
+        for text in [
+            "",
+            ":",
+            "2:gpu",
+            "gpu:",
+            "24GB:A100",
+            "gpu:gpu",
+            "2:2:2",
+            "A100,",
+            "A100,a100",
+            "\u{1f600}",
+            "--:1",
+            "-1",
+            "1.5",
+            "-A100",
+            "unknown:A\u{7}",
+        ] {
             assert!(parse_devices(text).is_err(), "{text:?}");
         }
         assert_eq!(parse_devices("24GB:A100").unwrap_err().message, "'24GB:A100' has the model after the memory");

@@ -13,14 +13,14 @@ struct Number {
 }
 
 impl Number {
-    /// Reads the number at the start of the text; gives what follows it. At most 18 digits in all, which no
-    /// sensible value exceeds and no product below overflows.
+    /// Reads the number at the start of the text; gives what follows it. At most 20 digits in all, as many
+    /// as any 64-bit value has; no product below overflows.
     fn read(text: &str) -> Option<(Number, &str)> {
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, rest) = text.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         let complete = !whole.is_empty() && !fraction.contains('.') && (number.len() == whole.len() || !fraction.is_empty());
-        if !complete || whole.len() + fraction.len() > 18 {
+        if !complete || whole.len() + fraction.len() > 20 {
             return None;
         }
         let digits = format!("{whole}{fraction}").parse().ok()?;
@@ -89,7 +89,7 @@ fn unknown_size_unit(text: &str, written: &str, unit: &str) -> FieldError {
 
 /// The shortest exact spelling: `24GB`, `1536MiB`. Reads back as the same size.
 pub fn write_bytes(bytes: Bytes) -> String {
-    let exact = SIZE_UNITS.iter().filter(|(_, factor)| bytes.0 % factor == 0);
+    let exact = SIZE_UNITS.iter().filter(|(_, factor)| bytes.0.is_multiple_of(*factor));
     match exact.max_by_key(|(_, factor)| *factor) {
         Some((unit, factor)) if bytes.0 > 0 => format!("{}{unit}", bytes.0 / factor),
         _ => "0B".to_string(),
@@ -113,7 +113,7 @@ pub fn parse_span(text: &str) -> Result<Span, FieldError> {
     let millis = if text.contains(':') || text.contains('-') { clock(text)? } else { units(text)? };
     match u64::try_from(millis) {
         Ok(millis) if millis <= limits::SPAN_MAX.0 => Ok(Span(millis)),
-        _ => Err(FieldError::new(format!("{} is longer than ten years", Quoted(text)))),
+        _ => Err(FieldError::new(format!("{} is longer than ten years", Quoted(text))).hint("leave it out for no limit")),
     }
 }
 
@@ -202,18 +202,18 @@ pub fn parse_cpus(text: &str) -> Result<CpuShare, FieldError> {
     let thousandths = number.times(1000);
     let exact = thousandths * 10u128.pow(number.decimals) == number.digits * 1000;
     if number.digits == 0 {
-        return error("CPUs cannot run anything", "write at least 0.001");
+        return error("is no processor time", "write at least 0.001");
     }
     if !exact {
         return error("is finer than a thousandth of a CPU", "write at most three decimals");
     }
     if thousandths > 1000 && thousandths % 1000 != 0 {
         let (low, high) = (thousandths / 1000, thousandths / 1000 + 1);
-        return error("CPUs: above one, CPUs are held whole", &format!("write {low} or {high}"));
+        return error("is more than one CPU and not whole", &format!("write {low} or {high}"));
     }
     match u32::try_from(thousandths) {
         Ok(share) if thousandths / 1000 <= *limits::CPUS.end() as u128 => Ok(CpuShare(share)),
-        _ => error("CPUs are more than any machine has", &format!("the most is {}", limits::CPUS.end())),
+        _ => error("is more CPUs than any machine has", &format!("the most is {}", limits::CPUS.end())),
     }
 }
 

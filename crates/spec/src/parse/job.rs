@@ -205,7 +205,7 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
             examples: &[
                 "environment: {python: 3.12, packages: ['jax>=0.4', scikit-learn]}",
                 "environment: {requirements: requirements.txt}",
-                "environment:\n  python: 3.12\n  lock: pylock.toml",
+                "environment:\n  python: 3.12\n  lock: requirements.lock",
             ],
             elsewhere: &["setup", "python", "packages", "requirements", "image", "conda", "dependencies", "pip", "venv"],
             ..PLAIN
@@ -447,9 +447,9 @@ static ENVIRONMENT: [Field<EnvironmentDraft>; 4] = [
     Field {
         about: About {
             name: "lock",
-            summary: "A lock file with hashes, read when the job is submitted and installed as it is.",
+            summary: "A requirements file with a hash for every package, as `uv pip compile --generate-hashes` writes it; read when the job is submitted and installed as it is.",
             default: "none",
-            examples: &["pylock.toml"],
+            examples: &["requirements.lock"],
             elsewhere: &["lockfile", "lock_file"],
             ..PLAIN
         },

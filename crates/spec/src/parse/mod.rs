@@ -14,7 +14,7 @@ pub use schema::job_schema;
 
 use crate::field_error::{FieldError, Quoted};
 use crate::parse::job::{Draft, JOB};
-use crate::parse::node::{Kind, Node, clean, load};
+use crate::parse::node::{Kind, Node, Value, clean, load};
 use crate::parse::reader::Reader;
 use crate::problem::{Place, Problems};
 use crate::rules::violations;
@@ -43,13 +43,24 @@ pub fn parse_job(text: &str, context: &ParseContext<'_>) -> Result<JobSpec, Prob
     let spec = JobSpec::command_job(context.default_name.clone(), Vec::new(), context.workdir.clone());
     let mut draft = Draft { spec, work: None, grace_given: false };
     if let Some(root) = root(&text, "a job file", "command: python train.py", script, &mut reader) {
-        reader.mapping(&root, &JOB, &mut draft);
-        complete(&mut draft, &root, &mut reader);
+        if script && !knows_any(&root) {
+            reader.wrong(START, FieldError::new("this is a script and not a job file").hint(SCRIPT));
+        } else {
+            reader.mapping(&root, &JOB, &mut draft);
+            complete(&mut draft, &root, &mut reader);
+        }
     }
     match reader.finish(&context.file, &text) {
         Some(problems) => Err(problems),
         None => Ok(draft.spec),
     }
+}
+
+const SCRIPT: &str = "put it below 'script: |', indented, or submit a job file that runs it";
+
+fn knows_any(root: &Node) -> bool {
+    let Value::Map(pairs) = &root.value else { return false };
+    pairs.iter().any(|(key, _)| JOB.iter().any(|field| field.about.name == key.text()))
 }
 
 /// The mapping that a file is, or the problem with it.
@@ -67,7 +78,7 @@ fn root(text: &str, what: &str, example: &str, script: bool, reader: &mut Reader
         Err(failure) => failure,
     };
     if script {
-        error = error.hint("this looks like a script; put it below 'script: |', indented, or submit a job file that runs it");
+        error = error.hint(SCRIPT);
     }
     reader.wrong(place, error);
     None

@@ -1,6 +1,6 @@
 //! YAML as a tree in which every value knows its place.
 
-use crate::field_error::{FieldError, Quoted, is_unprintable};
+use crate::field_error::{FieldError, Quoted};
 use crate::limits;
 use crate::problem::Place;
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span};
@@ -42,7 +42,8 @@ impl Kind {
         match self {
             Kind::Nothing => "nothing",
             Kind::Truth => "a truth value",
-            Kind::Integer | Kind::Decimal => "a number",
+            Kind::Integer => "a number",
+            Kind::Decimal => "a number with decimals",
             Kind::Text => "text",
             Kind::List => "a list",
             Kind::Map => "a mapping",
@@ -98,6 +99,9 @@ pub(crate) fn clean(text: &str) -> String {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text.to_string() }
 }
+
+/// Width of what does not end in the line it begins in.
+pub(crate) const MANY_LINES: usize = usize::MAX / 4;
 
 type Failure = (Place, FieldError);
 
@@ -168,15 +172,14 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 let as_text = tag.as_ref().is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
                 if tag.is_some() && !as_text {
-                    return Err(tagged(place));
+                    return Err(tagged(span));
                 }
                 let plain = style == ScalarStyle::Plain && !as_text;
+                let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                let place = if block { Place { width: MANY_LINES, ..place } } else { place };
                 self.add(Node { value: Value::Scalar { text: text.into_owned(), plain }, place }, 1, anchor)
             }
-            Event::SequenceStart(_, anchor, tag) | Event::MappingStart(_, anchor, tag) if tag.is_some() => {
-                let _ = anchor;
-                Err(tagged(place))
-            }
+            Event::SequenceStart(_, _, Some(_)) | Event::MappingStart(_, _, Some(_)) => Err(tagged(span)),
             Event::SequenceStart(_, anchor, _) => self.open(false, place, anchor),
             Event::MappingStart(_, anchor, _) => self.open(true, place, anchor),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
@@ -259,7 +262,8 @@ fn too_deep() -> FieldError {
     FieldError::new(format!("the file is nested more than {DEPTH} deep")).hint("no field of a job is; a bracket may be left open")
 }
 
-fn tagged(place: Place) -> Failure {
+fn tagged(span: Span) -> Failure {
+    let place = place(span.tag_span().unwrap_or(span));
     (
         place,
         FieldError::new("the value has a YAML tag, which has no meaning here")
@@ -269,7 +273,7 @@ fn tagged(place: Place) -> Failure {
 
 fn place(span: Span) -> Place {
     let (start, end) = (span.start, span.end);
-    let width = if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { usize::MAX / 4 };
+    let width = if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { MANY_LINES };
     Place { line: start.line().max(1), column: start.col() + 1, width }
 }
 
@@ -278,11 +282,13 @@ fn explain(error: &ScanError, text: &str) -> Failure {
     let marker = error.marker();
     let place = Place { line: marker.line().max(1), column: marker.col() + 1, width: 1 };
     let line = text.split('\n').nth(place.line - 1).unwrap_or("");
+    let indentation = &line[..line.len() - line.trim_start().len()];
+    // Some complaints about a tab are made at it, others after it.
+    if let Some(tab) = indentation.chars().position(|c| c == '\t') {
+        let error = FieldError::new("a tab indents this line").hint("indent with spaces; YAML does not allow tabs there");
+        return (Place { column: tab + 1, ..place }, error);
+    }
     let (message, hint) = match error.kind() {
-        ErrorKind::TabInIndentation | ErrorKind::TabInBlockIndentation | ErrorKind::TabNotAllowed | ErrorKind::TabAtBlockScalarStart => {
-            ("a tab indents this line".to_string(), Some("indent with spaces; YAML does not allow tabs there"))
-        }
-        _ if line.starts_with('\t') => ("a tab indents this line".to_string(), Some("indent with spaces; YAML does not allow tabs there")),
         ErrorKind::UnknownAnchor => {
             ("the alias repeats an anchor that is not defined before it".to_string(), Some("quote a text that begins with '*'"))
         }
@@ -302,10 +308,16 @@ fn explain(error: &ScanError, text: &str) -> Failure {
         ErrorKind::InvalidIndentation => {
             ("the indentation is wrong".to_string(), Some("indent the fields of one mapping by the same number of spaces"))
         }
-        kind => (format!("this is not YAML: {kind}"), None),
+        kind => (format!("this is not YAML: {kind}"), Some("check the quotes, the brackets and the indentation up to here")),
     };
-    let clean: String = message.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();
-    (place, FieldError { message: clean, hint: hint.map(str::to_string) })
+    let error = FieldError::new(message);
+    (
+        place,
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        },
+    )
 }
 
 #[cfg(test)]
@@ -392,7 +404,7 @@ mod tests {
             ("a: [b", "1:4 the bracket '[' is never closed"),
             ("a: *b", "1:4 the alias repeats an anchor that is not defined before it"),
             ("a: 1\n---\nb: 2", "2:1 the file has a second document"),
-            ("a: !x b", "1:7 the value has a YAML tag, which has no meaning here"),
+            ("a: !x b", "1:4 the value has a YAML tag, which has no meaning here"),
             ("a: 1\0b: 2", "1:5 the file has the control character \\u{0} in it"),
             ("a: @b", "1:4 no value can begin with '@'"),
         ] {

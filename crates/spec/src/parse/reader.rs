@@ -2,12 +2,12 @@
 
 use crate::field_error::{FieldError, Quoted, either, nearest};
 use crate::grammar::bounded;
-use crate::parse::node::{Kind, Node, Value};
+use crate::parse::node::{Kind, MANY_LINES, Node, Value};
 use crate::parse::table::{About, Field, Shape};
 use crate::problem::{Place, Problems};
 use crate::rules::Violation;
 use crate::words::Word;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a reader of fields has at hand.
 pub(crate) struct Reader<'a> {
@@ -19,11 +19,13 @@ pub(crate) struct Reader<'a> {
     path: String,
     /// Where each field that was read stands, for rules that look at the whole.
     places: BTreeMap<String, Place>,
+    /// Fields that an unknown one most likely was meant for; they are not missing.
+    meant: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(workdir: &'a str, file: &'a dyn Fn(&str) -> Result<String, String>) -> Reader<'a> {
-        Reader { workdir, file, found: Vec::new(), path: String::new(), places: BTreeMap::new() }
+        Reader { workdir, file, found: Vec::new(), path: String::new(), places: BTreeMap::new(), meant: BTreeSet::new() }
     }
 
     /// The problems of the text that was read; `None` when there are none.
@@ -58,9 +60,7 @@ impl<'a> Reader<'a> {
 
     /// Whether something is already known to be wrong with one of these fields, or with its name.
     pub fn complained_of(&self, names: &[&str]) -> bool {
-        self.found.iter().any(|(_, path, error)| {
-            names.iter().any(|name| path == name || error.hint.as_deref() == Some(format!("did you mean '{name}'?").as_str()))
-        })
+        names.iter().any(|name| self.meant.contains(*name) || self.found.iter().any(|(_, path, _)| path == name))
     }
 
     /// Whether the file has the field.
@@ -124,17 +124,17 @@ impl<'a> Reader<'a> {
             if !self.is_name(key) || self.is_repeated(key, &mut seen) {
                 continue;
             }
-            let value = if value.kind() == Kind::Nothing { Node { place: key.place, ..value.clone() } } else { value.clone() };
-            self.below(&format!(".{}", key.text()), value.place, |reader| match value.kind() {
+            self.below(&format!(".{}", key.text()), key.place, |reader| match value.kind() {
                 Kind::Nothing => {
                     let error = FieldError::new(format!("{} has no value", Quoted(key.text())))
                         .hint(format!("write {}: '' for an empty text", key.text()));
                     reader.wrong(key.place, error);
                 }
                 Kind::List | Kind::Map => {
-                    reader.wrong(value.place, FieldError::new(format!("{} must be text, not {}", Quoted(key.text()), value.kind().what())));
+                    let error = FieldError::new(format!("{} must be text, not {}", Quoted(key.text()), value.kind().what()));
+                    reader.wrong(value.place, error.hint("quote the value"));
                 }
-                _ => each(reader, key.text(), &value),
+                _ => each(reader, key.text(), value),
             });
         }
     }
@@ -155,8 +155,9 @@ impl<'a> Reader<'a> {
             if self.is_repeated(key, &mut seen) {
                 continue;
             }
-            let is_scalar = matches!(value.value, Value::Scalar { .. }) && value.kind() != Kind::Nothing;
-            let place = if is_scalar { value.place } else { key.place };
+            // A short value is shown itself; of a long or missing one, its name.
+            let short = matches!(value.value, Value::Scalar { .. }) && value.kind() != Kind::Nothing && value.place.width < MANY_LINES;
+            let place = if short { value.place } else { key.place };
             self.below(&format!(".{}", field.about.name), place, |reader| {
                 let value = Node { place, value: value.value.clone() };
                 if reader.fits(&value, &field.about.shape, &format!("'{}'", field.about.name)) {
@@ -164,11 +165,9 @@ impl<'a> Reader<'a> {
                 }
             });
         }
-        let missing: Vec<&str> = table
-            .iter()
-            .filter(|field| field.about.required && !seen.contains_key(field.about.name))
-            .map(|field| field.about.name)
-            .collect();
+        let is_missing =
+            |about: &About| about.required && !seen.contains_key(about.name) && !self.meant.contains(&self.path_of(about.name));
+        let missing: Vec<&str> = table.iter().map(|field| &field.about).filter(|about| is_missing(about)).map(|about| about.name).collect();
         if !missing.is_empty() {
             let of = if self.path.is_empty() { "the file".to_string() } else { format!("'{}'", self.path) };
             let error =
@@ -177,10 +176,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The path of a field of the mapping at hand.
+    fn path_of(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
+    }
+
     fn is_name(&mut self, key: &Node) -> bool {
         let scalar = matches!(key.value, Value::Scalar { .. }) && key.kind() != Kind::Nothing;
         if !scalar {
-            self.wrong(key.place, FieldError::new(format!("the name of a field must be text, not {}", key.kind().what())));
+            let error = FieldError::new(format!("the name of a field must be text, not {}", key.kind().what()));
+            self.wrong(key.place, error.hint("write 'name: value'"));
         }
         scalar
     }
@@ -203,7 +208,10 @@ impl<'a> Reader<'a> {
         let elsewhere = table.iter().find(|about| about.elsewhere.contains(&lower.as_str())).map(|about| about.name);
         let names: Vec<&str> = table.iter().map(|about| about.name).collect();
         let hint = match elsewhere.or_else(|| nearest(name, names.iter().copied())) {
-            Some(meant) => format!("did you mean '{meant}'?"),
+            Some(meant) => {
+                self.meant.insert(self.path_of(meant));
+                format!("did you mean '{meant}'?")
+            }
             None if name == "<<" => "merge keys are not part of YAML 1.2; write the fields out".to_string(),
             None => format!("the fields are {}", names.join(", ")),
         };
@@ -225,7 +233,7 @@ impl<'a> Reader<'a> {
 /// What is wrong with the kind of a value, its parts not looked at.
 fn misfit(node: &Node, shape: &Shape, what: &str) -> Option<FieldError> {
     let kind = node.kind();
-    if kind == Kind::Nothing && !matches!(shape, Shape::Mapping(_)) {
+    if kind == Kind::Nothing {
         return Some(FieldError::new(format!("{what} has no value")).hint(format!("write {}, or leave it out", expected(shape))));
     }
     let is_scalar = !matches!(kind, Kind::List | Kind::Map | Kind::Nothing);
@@ -292,9 +300,22 @@ fn fix(node: &Node, shape: &Shape) -> String {
     let text = node.text();
     match shape {
         Shape::Mapping(listing) => {
-            let first = listing().first().map_or("name", |about| about.name);
-            format!("write the fields below it, indented, such as '{first}: ...'")
+            let fields = listing();
+            // `retry: 3` and `isolation: container` leave no doubt about the field they are meant for.
+            let fitting = fields.iter().find(|about| match about.shape {
+                Shape::Integer(_) => node.kind() == Kind::Integer,
+                Shape::Word(words) => words.contains(&text),
+                _ => false,
+            });
+            match (fitting, fields.first()) {
+                (Some(about), _) => format!("write {{{}: {text}}}", about.name),
+                (None, first) => {
+                    format!("write the fields below it, indented, such as '{}: ...'", first.map_or("name", |about| about.name))
+                }
+            }
         }
+        Shape::Either([Shape::Variables, _]) if text.contains('=') => format!("write [{text}], or {{{}}}", text.replacen('=', ": ", 1)),
+        Shape::Grammar(grammar) => format!("write text such as {}", either(grammar.examples)),
         Shape::Truth if nearest(text, ["yes", "on", "y"]).is_some() => "write true".to_string(),
         Shape::Truth if nearest(text, ["no", "off", "n"]).is_some() => "write false".to_string(),
         Shape::Integer(_) if node.kind() == Kind::Text && text.parse::<i64>().is_ok() => "write the number without quotes".to_string(),

@@ -61,10 +61,8 @@ fn field(page: &mut String, about: &About) {
         let _ = write!(page, " Default: {}.", about.default);
     }
     page.push_str("\n\n```yaml\n");
-    for example in about.examples {
-        page.push_str(example);
-        page.push('\n');
-    }
+    page.push_str(&about.examples.join("\n# or\n"));
+    page.push('\n');
     page.push_str("```\n");
     if let Some(parts) = parts(&about.shape) {
         page.push_str("\n| part | what it is | value | default | example |\n|---|---|---|---|---|\n");

@@ -75,7 +75,7 @@ pub(crate) static SIZE: Grammar = Grammar {
 pub(crate) static SPAN: Grammar = Grammar {
     name: "span",
     what: "a length of time with units (w, d, h, m, s, ms), or HH:MM:SS, or D-HH:MM:SS",
-    pattern: "^(([0-9]{1,3}d ?)?([0-9]{1,4}h ?)?([0-9]{1,4}m ?)?[0-9]{1,5}s|([0-9]{1,3}d ?)?([0-9]{1,4}h ?)?[0-9]{1,5}m|([0-9]{1,3}d ?)?[0-9]{1,4}(\\.[0-9]{1,2})?h|[0-9]{1,3}(\\.[0-9]{1,2})?[dw]|[0-9]{1,6}ms|[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]|[0-9]{1,3}-[01][0-9](:[0-5][0-9]){0,2})$",
+    pattern: "^(([0-9]{1,3}d ?)?([0-9]{1,4}h ?)?([0-9]{1,4}m ?)?[0-9]{1,5}s|([0-9]{1,3}d ?)?([0-9]{1,4}h ?)?[0-9]{1,5}m|([0-9]{1,3}d ?)?[0-9]{1,4}(\\.[0-9]{1,2})?h|[0-9]{1,3}(\\.[0-9]{1,2})?d|[0-9]{1,2}(\\.[0-9]{1,2})?w|[0-9]{1,6}ms|[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]|[0-9]{1,3}-[01][0-9](:[0-5][0-9]){0,2})$",
     examples: &["90s", "2h30m", "1d", "01:30:00"],
     numbers: false,
 };
@@ -92,7 +92,7 @@ pub(crate) static DEVICES: Grammar = Grammar {
     name: "devices",
     what: "devices of each rank: [vendor:][class:][model,model:][memory:][count]",
     pattern: "^[A-Za-z0-9][A-Za-z0-9 ._+/(),:-]*$",
-    examples: &["2", "24GB", "A100:80GB:2", "ascend:910B:4", "nvidia:24GB..48GB:1"],
+    examples: &["A100:80GB:2", "24GB", "2", "ascend:910B:4", "nvidia:24GB..48GB:1"],
     numbers: true,
 };
 
