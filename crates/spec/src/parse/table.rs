@@ -123,7 +123,7 @@ pub(crate) static MOUNT: Grammar = Grammar {
 pub(crate) static SIGNAL: Grammar = Grammar {
     name: "signal",
     what: "TERM, INT, HUP, USR1 or USR2, with or without SIG",
-    pattern: "^(SIG)?(TERM|INT|HUP|USR1|USR2)$",
+    pattern: "^((SIG)?(TERM|INT|HUP|USR1|USR2)|(sig)?(term|int|hup|usr1|usr2))$",
     examples: &["USR1"],
     numbers: false,
 };
