@@ -228,6 +228,7 @@ def main():
     stop = Stop()
     signal.signal(signal.SIGTERM, stop)
     if RANKS > 1:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")  # what newer JAX does by itself
         jax.distributed.initialize()  # finds the other ranks by what the jax recipe set
         signal.signal(signal.SIGTERM, stop)  # JAX has put its own handler in place
     code = train(arguments, stop)

@@ -32,7 +32,11 @@ fn fill(variables: &mut Variables, place: &Place) {
         variables.fix("SLURM_PROCID", rank.to_string(), why);
         variables.fix("SLURM_LOCALID", rank.to_string(), why);
     }
-    variables.set("JAX_CPU_COLLECTIVES_IMPLEMENTATION", "gloo", "older JAX cannot sum between CPU ranks unless told how");
+    variables.set(
+        "JAX_CPU_COLLECTIVES_IMPLEMENTATION",
+        "gloo",
+        "JAX 0.5 and 0.6.0 sum between CPU ranks only when told how; later ones do by themselves",
+    );
     if place.devices == 0 {
         variables.set("JAX_PLATFORMS", "cpu", "this rank holds no device, so JAX need not look for one");
     } else {
