@@ -10,7 +10,7 @@ fn part(part: u64) {
     if std::env::var_os("ASHLAR_SEED").is_some() {
         return; // only the one asked for, by `replay`
     }
-    let (mut accepted, mut faults) = (0, 0);
+    let (mut accepted, mut faults, mut events) = (0, 0, 0);
     for seed in (0..SEEDS).filter(|seed| seed % PARTS == part) {
         let story = live(Setup { seed, ..Setup::default() });
         if let Some(broken) = story.broken {
@@ -21,7 +21,9 @@ fn part(part: u64) {
         }
         accepted += story.accepted;
         faults += story.faults;
+        events += story.events;
     }
+    println!("{accepted} jobs, {faults} faults, {events} events");
     assert!(accepted as u64 > SEEDS / PARTS * 10, "the worlds are too quiet: {accepted} jobs");
     assert!(u64::from(faults) > SEEDS / PARTS * 10, "the worlds are too kind: {faults} faults");
 }

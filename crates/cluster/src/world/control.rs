@@ -1,7 +1,7 @@
 //! The simulated control process: the real core between an inbox and a disk, and the ways it dies.
 
 use super::checker::Broken;
-use super::disk::Disk;
+use super::disk::{Disk, Medium};
 use super::network::Event;
 use super::random::Random;
 use super::{Mutation, World, queues};
@@ -20,6 +20,8 @@ pub struct Control {
     pub crash_soon: bool,
     /// How far the clock of its machine is off, in milliseconds.
     pub skew: i64,
+    /// The one timer of the process: events of an older setting are void.
+    pub timer: u64,
     random: Random,
     restarting: bool,
 }
@@ -41,12 +43,13 @@ impl Control {
     pub fn new(seed: u64) -> Control {
         Control {
             core: None,
-            disk: Disk::default(),
+            disk: Disk::new(if seed.is_multiple_of(8) { Medium::Bytes } else { Medium::Values }),
             inbox: vec![],
             scheduled: false,
             disk_fails_until: Time(0),
             crash_soon: false,
             skew: 0,
+            timer: 0,
             random: Random::of(seed, "control"),
             restarting: true,
         }
@@ -214,13 +217,15 @@ impl World {
 
     /// The core is looked at again when it asked to be, and only then.
     fn look_again_at(&mut self, next: Option<Time>, clock: Time) {
+        self.control.timer += 1;
         if let Some(next) = next.filter(|_| self.control.core.is_some() && self.mutation != Some(Mutation::NeverWakes)) {
-            self.network.at(self.now + (next - clock).max(Span(1)), Event::ControlStep);
+            let timer = self.control.timer;
+            self.network.at(self.now + (next - clock).max(Span(1)), Event::ControlTimer { timer });
         }
     }
 
     fn checkpoint(&mut self) -> Result<(), Broken> {
-        if self.control.random.chance(50)
+        if self.control.random.chance(100)
             && let Some(core) = &self.control.core
         {
             self.control.disk.save(core.state()).map_err(wrong)?;

@@ -4,70 +4,102 @@ use crate::{Batch, Command, Job, State};
 use spec::JobId;
 use std::collections::BTreeMap;
 
-/// What survives a crash of the control process. Everything is kept as the bytes that would be on a real disk.
+/// What survives a crash of the control process.
 #[derive(Debug, Default)]
 pub struct Disk {
-    /// One line a transaction.
-    log: Vec<u8>,
-    checkpoint: Option<Checkpoint>,
+    medium: Medium,
+    transactions: Vec<Transaction>,
+    checkpoint: Option<(Image, usize)>,
     archive: BTreeMap<JobId, Job>,
-    /// What the committed records lead to, kept without going through bytes: what recovery must find.
+    /// What the committed records lead to, kept apart: what recovery must find.
     pub shadow: State,
 }
 
+/// Most worlds keep values on their disk, because reading text back is most of the work of a world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Medium {
+    #[default]
+    Values,
+    /// The bytes that would be on a real disk, and so lines that may be torn.
+    Bytes,
+}
+
 #[derive(Debug)]
-struct Checkpoint {
-    json: Vec<u8>,
-    /// The log up to here is in the checkpoint.
-    at: usize,
+enum Transaction {
+    Values(Vec<Command>),
+    /// Ends with a newline, unless the power went.
+    Line(Vec<u8>),
+}
+
+#[derive(Debug)]
+enum Image {
+    Value(Box<State>),
+    Json(Vec<u8>),
 }
 
 impl Disk {
+    pub fn new(medium: Medium) -> Disk {
+        Disk { medium, ..Disk::default() }
+    }
+
     /// Makes the batch durable, all of it.
     pub fn commit(&mut self, batch: &Batch) -> Result<(), String> {
-        self.log.extend(line(&batch.records)?);
-        for record in &batch.records {
-            let _ = self.shadow.apply(record).map_err(|refusal| format!("a committed record was refused: {refusal}"))?;
-        }
+        let transaction = match self.medium {
+            Medium::Values => Transaction::Values(batch.records.clone()),
+            Medium::Bytes => Transaction::Line(line(&batch.records)?),
+        };
+        self.transactions.push(transaction);
+        apply(&mut self.shadow, &batch.records)?;
         self.archive.extend(batch.archived.iter().map(|job| (job.id, job.clone())));
         Ok(())
     }
 
     /// The power goes while the line is written: `keep` thousandths of its bytes reach the disk, never the last one.
     pub fn tear(&mut self, batch: &Batch, keep: u64) -> Result<(), String> {
-        let line = line(&batch.records)?;
-        let bytes = line.len().saturating_sub(1) as u64 * keep.min(999) / 1000;
-        self.log.extend(&line[..usize::try_from(bytes).unwrap_or(0)]);
+        if self.medium == Medium::Bytes {
+            let mut line = line(&batch.records)?;
+            let bytes = line.len().saturating_sub(1) as u64 * keep.min(999) / 1000;
+            line.truncate(usize::try_from(bytes).unwrap_or(0));
+            self.transactions.push(Transaction::Line(line));
+        }
         Ok(())
     }
 
     /// Takes the last transaction back although it was committed: a disk that lies. For sanity tests of the checker.
     pub fn forget_last(&mut self) {
-        let end = self.log.len().saturating_sub(1);
-        let start = self.log[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        if self.checkpoint.as_ref().is_none_or(|checkpoint| checkpoint.at <= start) {
-            self.log.truncate(start);
+        if self.checkpoint.as_ref().is_none_or(|(_, at)| *at < self.transactions.len()) {
+            self.transactions.pop();
         }
     }
 
     pub fn save(&mut self, state: &State) -> Result<(), String> {
-        let json = state.checkpoint().map_err(|error| error.to_string())?;
-        self.checkpoint = Some(Checkpoint { json, at: self.log.len() });
+        let image = match self.medium {
+            Medium::Values => Image::Value(Box::new(state.clone())),
+            Medium::Bytes => Image::Json(state.checkpoint().map_err(|error| error.to_string())?),
+        };
+        self.checkpoint = Some((image, self.transactions.len()));
         Ok(())
     }
 
     /// Reads everything back, cutting off a torn last line.
     pub fn recover(&mut self) -> Result<State, String> {
-        let whole = self.log.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        self.log.truncate(whole);
+        if let Some(Transaction::Line(line)) = self.transactions.last()
+            && line.last() != Some(&b'\n')
+        {
+            self.transactions.pop();
+        }
         let (mut state, from) = match &self.checkpoint {
-            Some(checkpoint) => (State::restore(&checkpoint.json).map_err(|error| error.to_string())?, checkpoint.at),
+            Some((Image::Value(state), at)) => (State::clone(state), *at),
+            Some((Image::Json(json), at)) => (State::restore(json).map_err(|error| error.to_string())?, *at),
             None => (State::new(), 0),
         };
-        for line in self.log[from..].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let records: Vec<Command> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-            for record in records {
-                let _ = state.apply(&record).map_err(|refusal| format!("a record of the log was refused: {refusal}"))?;
+        for transaction in self.transactions.iter().skip(from) {
+            match transaction {
+                Transaction::Values(records) => apply(&mut state, records)?,
+                Transaction::Line(line) => {
+                    let records: Vec<Command> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+                    apply(&mut state, &records)?;
+                }
             }
         }
         Ok(state)
@@ -85,6 +117,13 @@ impl Disk {
     pub fn archived_tasks(&self, number: u64) -> impl Iterator<Item = &Job> {
         self.archive.range(JobId::new(number)..=JobId::task(number, u32::MAX)).map(|(_, job)| job)
     }
+}
+
+fn apply(state: &mut State, records: &[Command]) -> Result<(), String> {
+    for record in records {
+        let _ = state.apply(record).map_err(|refusal| format!("a committed record was refused: {refusal}"))?;
+    }
+    Ok(())
 }
 
 fn line(records: &[Command]) -> Result<Vec<u8>, String> {
@@ -114,18 +153,20 @@ mod tests {
 
     #[test]
     fn what_was_committed_is_found_again_and_what_was_torn_is_not() {
-        let mut disk = Disk::default();
-        disk.commit(&submission(1)).unwrap();
-        let state = disk.shadow.clone();
-        disk.save(&state).unwrap();
-        disk.commit(&submission(2)).unwrap();
-        disk.tear(&submission(3), 999).unwrap();
-        let state = disk.recover().unwrap();
-        assert_eq!(state, disk.shadow);
-        assert_eq!(state.jobs().len(), 2);
-        disk.commit(&submission(3)).unwrap();
-        assert_eq!(disk.recover().unwrap().jobs().len(), 3, "a torn line is gone after recovery");
-        disk.forget_last();
-        assert_ne!(disk.recover().unwrap(), disk.shadow);
+        for medium in [Medium::Values, Medium::Bytes] {
+            let mut disk = Disk::new(medium);
+            disk.commit(&submission(1)).unwrap();
+            let state = disk.shadow.clone();
+            disk.save(&state).unwrap();
+            disk.commit(&submission(2)).unwrap();
+            disk.tear(&submission(3), 999).unwrap();
+            let state = disk.recover().unwrap();
+            assert_eq!(state, disk.shadow);
+            assert_eq!(state.jobs().len(), 2);
+            disk.commit(&submission(3)).unwrap();
+            assert_eq!(disk.recover().unwrap().jobs().len(), 3, "a torn line is gone after recovery");
+            disk.forget_last();
+            assert_ne!(disk.recover().unwrap(), disk.shadow);
+        }
     }
 }

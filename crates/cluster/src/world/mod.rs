@@ -186,6 +186,8 @@ impl World {
         match event {
             Event::ControlUp => self.control_up(),
             Event::ControlStep => self.control_step(),
+            Event::ControlTimer { timer } if timer == self.control.timer => self.control_step(),
+            Event::ControlTimer { .. } => Ok(()),
             Event::ToControl { input, from, link } => {
                 self.arrive(input, from, link);
                 Ok(())
@@ -201,7 +203,8 @@ impl World {
                 Ok(())
             }
             Event::ToPerson { person, number, answer } => self.answered(person, number, answer),
-            Event::Site { site } => {
+            Event::Site { site, timer } if timer != self.sites[site].timer => Ok(()),
+            Event::Site { site, .. } => {
                 self.sites[site].advance(self.now);
                 self.watch(site);
                 self.report(site);
@@ -262,8 +265,10 @@ impl World {
 
     /// Looks at the site again when something is due there.
     fn watch(&mut self, site: usize) {
+        self.sites[site].timer += 1;
         if let Some(next) = self.sites[site].next() {
-            self.network.at(next.max(self.now + Span(1)), Event::Site { site });
+            let timer = self.sites[site].timer;
+            self.network.at(next.max(self.now + Span(1)), Event::Site { site, timer });
         }
     }
 

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 pub enum Event {
     ControlUp,
     ControlStep,
+    ControlTimer {
+        timer: u64,
+    },
     ToControl {
         input: Input,
         /// The person to answer, and the number of their request.
@@ -30,6 +33,7 @@ pub enum Event {
     /// A phase of a run on this machine may be over.
     Site {
         site: usize,
+        timer: u64,
     },
     NodeTick {
         site: usize,

@@ -26,6 +26,8 @@ pub struct Site {
     pub powered: bool,
     pub node_up: bool,
     pub slow_until: Time,
+    /// Of the newest look ahead: events of an older one are void.
+    pub timer: u64,
     /// On the machine's disk: written before acted upon.
     journal: Journal,
     supervisors: BTreeMap<RunId, Supervisor>,
@@ -81,6 +83,7 @@ impl Site {
             powered: true,
             node_up: true,
             slow_until: Time(0),
+            timer: 0,
             journal: Journal::default(),
             supervisors: BTreeMap::new(),
             doubles: BTreeMap::new(),
