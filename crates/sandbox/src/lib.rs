@@ -1,1 +1,35 @@
-//! x
+//! One run, kept apart from everything else on the machine.
+//!
+//! [`start`] is called by the supervisor of a run, a small process with one thread. It sets the limits on a
+//! control group, forks a helper that arranges the file tree and has libcontainer make the namespaces, and
+//! returns a [`Started`]: events and output to read, signals and kills to send, counters to ask for, and
+//! [`Started::finish`] to leave nothing behind. All ranks of a run share one container, whose process 1 is our
+//! own init ([`init`]); a run never outlives its supervisor unwatched.
+//!
+//! What the kernel or the user cannot give is told in the isolation report, mark by mark, or refused when the
+//! job demands it. How it works and why is in `docs/concepts/isolation.md`.
+#![allow(unsafe_code)]
+
+mod builder;
+mod cgroup;
+mod error;
+mod init;
+mod leftovers;
+mod oci;
+mod probe;
+mod rank;
+mod report;
+mod rootfs;
+mod seccomp;
+mod start;
+mod started;
+mod sys;
+mod wire;
+mod workload;
+
+pub use error::{SandboxError, level_name};
+pub use leftovers::cleanup_leftovers;
+pub use probe::{Capabilities, capabilities};
+pub use start::start;
+pub use started::{RankEvent, Started};
+pub use workload::{RankProcess, Workload};

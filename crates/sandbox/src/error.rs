@@ -1,0 +1,87 @@
+//! What can go wrong before a rank runs.
+
+use serde::{Deserialize, Serialize};
+use spec::IsolationLevel;
+use std::io;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The job demands more than this machine, or this user on it, can enforce.
+    #[error("isolation level '{}' is demanded, but only '{}' can be had here: {reason}", level_name(*.demanded), level_name(*.possible))]
+    Demand { demanded: IsolationLevel, possible: IsolationLevel, reason: String },
+    /// The workload itself cannot be right: a bug of the caller or of the job file.
+    #[error("{0}")]
+    Workload(String),
+    /// The process that wants to start a run has threads, so it must not fork.
+    #[error("a run must be started from a process with one thread; this one has {0}")]
+    Threads(usize),
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: io::Error },
+    /// The container could not be made as ordered.
+    #[error("{message}")]
+    Start { message: String, hint: Option<String> },
+}
+
+impl SandboxError {
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> SandboxError {
+        let doing = doing.into();
+        move |source| SandboxError::Io { doing, source }
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            SandboxError::Demand { .. } => {
+                Some("lower 'isolation: level' in the job, or run the node as root on a kernel with control groups".into())
+            }
+            SandboxError::Start { hint, .. } => hint.clone(),
+            SandboxError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some("the disk that holds the state directory is full".into())
+            }
+            SandboxError::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Some("the state directory is on a read-only file system".into())
+            }
+            SandboxError::Workload(_) | SandboxError::Threads(_) | SandboxError::Io { .. } => None,
+        }
+    }
+}
+
+/// The name of a level as job files write it.
+pub fn level_name(level: IsolationLevel) -> &'static str {
+    match level {
+        IsolationLevel::Process => "process",
+        IsolationLevel::Namespaces => "namespaces",
+        IsolationLevel::Container => "container",
+    }
+}
+
+/// Why a forked helper gave up, sent to the supervisor as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub message: String,
+    pub hint: Option<String>,
+    /// This level of isolation cannot be had here at all: the next lower one may be tried. False: the order
+    /// itself cannot be carried out, and a lower level would only hide that.
+    pub unavailable: bool,
+}
+
+impl Failure {
+    pub fn order(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), hint: None, unavailable: false }
+    }
+
+    pub fn unavailable(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), hint: None, unavailable: true }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// "doing X: why" for errors of system calls in a helper.
+pub(crate) fn failed<E: std::fmt::Display>(doing: impl Into<String>) -> impl FnOnce(E) -> Failure {
+    let doing = doing.into();
+    move |error| Failure::order(format!("{doing}: {error}"))
+}

@@ -1,0 +1,111 @@
+//! Cleaning up after a supervisor that was killed.
+
+use crate::cgroup::Cgroup;
+use crate::started::remove_files;
+use serde::{Deserialize, Serialize};
+use spec::RunId;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a start leaves in the run's directory, so that somebody else can clean up.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub run: RunId,
+    pub cgroup: Option<Cgroup>,
+    /// Init, where no control group holds the run's processes.
+    pub init: Option<Process>,
+}
+
+/// A process that is only trusted to be the same one if it was born at the same moment of the same boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Process {
+    pub pid: i32,
+    /// Field 22 of `/proc/PID/stat`: clock ticks since boot.
+    pub born: u64,
+    pub boot: String,
+}
+
+pub(crate) fn record_path(dir: &Path) -> PathBuf {
+    dir.join("sandbox.json")
+}
+
+impl Record {
+    pub fn write(&self, dir: &Path) -> std::io::Result<()> {
+        fs::write(record_path(dir), serde_json::to_vec(self)?)
+    }
+}
+
+impl Process {
+    pub fn of(pid: i32) -> Option<Process> {
+        Some(Process { pid, born: born(pid)?, boot: boot()? })
+    }
+
+    /// Kills the process if it is still the one recorded. The descriptor is taken first: what it stands for
+    /// cannot change any more while the birth is compared.
+    fn kill(&self) -> bool {
+        let Some(pid) = rustix::process::Pid::from_raw(self.pid) else { return false };
+        let Ok(descriptor) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { return false };
+        Process::of(self.pid).as_ref() == Some(self)
+            && rustix::process::pidfd_send_signal(&descriptor, rustix::process::Signal::KILL).is_ok()
+    }
+}
+
+fn boot() -> Option<String> {
+    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_string())
+}
+
+fn born(pid: i32) -> Option<u64> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    // After the name in parentheses come the state (field 3) and the others.
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
+/// Kills what is left of a run whose supervisor is gone and removes what was made for it. Safe to call at any
+/// time and again: a run that left nothing is a success. Only plain file operations and kills, so any thread may
+/// call it. Returns what could not be done.
+pub fn cleanup_leftovers(dir: &Path, run: RunId) -> Vec<String> {
+    let record: Option<Record> = fs::read(record_path(dir)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let recorded = record.filter(|record| record.run == run);
+    let mut errors = Vec::new();
+    if let Some(init) = recorded.as_ref().and_then(|record| record.init.as_ref()) {
+        init.kill();
+    }
+    let groups = recorded.and_then(|record| record.cgroup).unwrap_or_default();
+    for cgroup in [groups, Cgroup::of(run)] {
+        if !cgroup.pids().is_empty() {
+            cgroup.kill();
+        }
+        errors.extend(cgroup.remove());
+    }
+    errors.extend(remove_files(dir));
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spec::JobId;
+
+    const RUN: RunId = RunId { job: JobId::new(4_000_000_001), attempt: 1 };
+
+    #[test]
+    fn a_process_is_known_by_its_birth() {
+        let own = Process::of(std::process::id() as i32).unwrap();
+        assert_eq!(Process::of(own.pid), Some(own.clone()));
+        // Another birth is another process: it is not killed (this test lives on).
+        assert!(!Process { born: own.born + 1, ..own.clone() }.kill());
+        assert!(!Process { boot: "another".into(), ..own }.kill());
+    }
+
+    #[test]
+    fn cleaning_nothing_is_a_success() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(cleanup_leftovers(dir.path(), RUN), Vec::<String>::new());
+        fs::write(record_path(dir.path()), "{ damaged").unwrap();
+        fs::create_dir_all(dir.path().join("scratch/tmp")).unwrap();
+        assert_eq!(cleanup_leftovers(dir.path(), RUN), Vec::<String>::new());
+        assert_eq!(cleanup_leftovers(dir.path(), RUN), Vec::<String>::new());
+        assert!(!record_path(dir.path()).exists() && !dir.path().join("scratch").exists());
+    }
+}

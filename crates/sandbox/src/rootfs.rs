@@ -1,0 +1,446 @@
+//! The file tree a run sees: the machine's own, rearranged.
+//!
+//! There is no image. In a mount namespace that only the run's helper processes live in, an empty tmpfs becomes
+//! the root; each top-level directory of the machine is bound into it, system ones read-only. Everything is
+//! attached by descriptor ([`libc::open_tree`], `move_mount`), never by a path looked up twice, and nothing is
+//! left on the machine to unmount: the tree goes with its namespace.
+//!
+//! ```text
+//! DIR/box (tmpfs)           the helper's root from `enter` on
+//!   proc, dev, sys/fs/cgroup  what libcontainer itself reads; no control group is visible to it
+//!   bundle/config.json, state
+//!   rootfs/                   the root of the run
+//! ```
+
+use crate::Workload;
+use crate::error::{Failure, failed};
+use crate::sys;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Component, Path, PathBuf};
+
+const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+const READ_WRITE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+
+/// Parts of `/run` that name resolution, accelerator daemons and some distributions need.
+const RUN_PARTS: [&str; 9] = [
+    "systemd/resolve",
+    "resolvconf",
+    "NetworkManager",
+    "nscd",
+    "nvidia-persistenced",
+    "opengl-driver",
+    "current-system",
+    "wrappers",
+    "connman",
+];
+
+/// Who may write where, for a top-level directory of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    ReadOnly,
+    ReadWrite,
+    /// Made anew or left out.
+    Skip,
+}
+
+fn place(name: &str) -> Place {
+    match name {
+        "proc" | "sys" | "dev" | "run" | "tmp" | "boot" | "efi" | "lost+found" => Place::Skip,
+        "usr" | "bin" | "sbin" | "etc" | "opt" | "var" | "snap" | "nix" | "gnu" => Place::ReadOnly,
+        _ if name.starts_with("lib") => Place::ReadOnly,
+        _ => Place::ReadWrite,
+    }
+}
+
+/// Scratch directories of the run on disk, made by the supervisor, seen as `/tmp` and `/var/tmp`.
+pub(crate) struct Scratch {
+    pub tmp: PathBuf,
+    pub var_tmp: PathBuf,
+}
+
+impl Scratch {
+    pub fn below(dir: &Path) -> Scratch {
+        Scratch { tmp: dir.join("scratch/tmp"), var_tmp: dir.join("scratch/var-tmp") }
+    }
+
+    /// Makes them, for the person alone: whatever a program leaves there is nobody else's to read.
+    pub fn make(dir: &Path, uid: u32, gid: u32) -> io::Result<Scratch> {
+        let scratch = Scratch::below(dir);
+        for (path, mode) in [(&dir.join("scratch"), 0o700), (&scratch.tmp, 0o1777), (&scratch.var_tmp, 0o1777)] {
+            match fs::DirBuilder::new().mode(0o700).create(path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+            if sys::effective_uid() == 0 {
+                std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
+            }
+        }
+        Ok(scratch)
+    }
+}
+
+/// A tree under construction.
+pub(crate) struct Tree<'a> {
+    workload: &'a Workload,
+    scratch: Scratch,
+    /// The tmpfs.
+    boxed: PathBuf,
+    root: PathBuf,
+    root_fd: OwnedFd,
+    /// Paths of the run where missing mount points may be made, because the ground below is ours.
+    ours: Vec<PathBuf>,
+    privileged: bool,
+}
+
+impl<'a> Tree<'a> {
+    /// Leaves the machine's mount namespace and puts the tmpfs in place.
+    pub fn begin(workload: &'a Workload, privileged: bool) -> Result<Tree<'a>, Failure> {
+        rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+            .map_err(|error| Failure::unavailable(format!("mounts cannot be changed: {error}")))?;
+        let boxed = workload.dir.join("box");
+        match fs::create_dir(&boxed) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(format!("making {}", boxed.display()))(error)),
+            _ => {}
+        }
+        let tmpfs = file_system("tmpfs", &[("size", "16m"), ("mode", "0755")])
+            .map_err(|error| Failure::unavailable(format!("a file system cannot be mounted: {error}")))?;
+        attach(&tmpfs, CWD, &boxed).map_err(|error| Failure::unavailable(format!("a mount cannot be attached: {error}")))?;
+        let root = boxed.join("rootfs");
+        for directory in ["rootfs", "proc", "dev", "sys", "sys/fs", "sys/fs/cgroup", "bundle", "state", "void", "views"] {
+            fs::create_dir(boxed.join(directory)).map_err(failed(format!("making {directory} of the container")))?;
+        }
+        let root_fd = open_path(CWD, &root).map_err(failed("opening the new root"))?;
+        let ours = ["/tmp", "/var/tmp", "/run"].map(PathBuf::from).to_vec();
+        Ok(Tree { workload, scratch: Scratch::below(&workload.dir), boxed, root, root_fd, ours, privileged })
+    }
+
+    /// Everything the run sees except `/proc` and `/dev`, which need its pid and ipc namespaces.
+    pub fn fill(&mut self) -> Result<(), Failure> {
+        self.machine_directories()?;
+        for (source, target) in [(self.scratch.tmp.clone(), "/tmp"), (self.scratch.var_tmp.clone(), "/var/tmp")] {
+            if self.inside(Path::new(target)).is_err() && target == "/var/tmp" {
+                continue;
+            }
+            let tree = clone(&source, false).map_err(failed(format!("preparing {target}")))?;
+            self.put(&tree, Path::new(target), READ_WRITE, false)?;
+        }
+        for part in RUN_PARTS {
+            let source = Path::new("/run").join(part);
+            if let Ok(tree) = clone(&source, true) {
+                self.make_point(&source, tree.as_fd())?;
+                self.put(&tree, &source, READ_ONLY, true)?;
+            }
+        }
+        let hidden: Vec<PathBuf> = self.workload.hidden.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+        // Taken before anything is hidden, attached after.
+        let visible: Vec<(PathBuf, OwnedFd)> = self
+            .workload
+            .visible
+            .iter()
+            .map(|path| {
+                let path = fs::canonicalize(path).map_err(failed(format!("the environment {}", path.display())))?;
+                let tree = clone(&path, true).map_err(failed(format!("showing {}", path.display())))?;
+                Ok((path, tree))
+            })
+            .collect::<Result<_, Failure>>()?;
+        let mounts = self.person_mounts(&hidden)?;
+        for path in &hidden {
+            self.hide(path)?;
+        }
+        for (path, tree) in visible {
+            self.make_point(&path, tree.as_fd())?;
+            self.put(&tree, &path, READ_ONLY, true)?;
+        }
+        for (source, target, tree, attributes) in mounts {
+            self.make_point(&target, tree.as_fd())?;
+            self.put(&tree, &target, attributes, true)?;
+            // A bind of a directory above a hidden one must not show it under another name.
+            for path in hidden.iter().filter_map(|path| path.strip_prefix(&source).ok()) {
+                self.hide(&target.join(path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn machine_directories(&self) -> Result<(), Failure> {
+        for entry in fs::read_dir("/").map_err(failed("reading /"))?.flatten() {
+            let name = entry.file_name();
+            let (target, source) = (self.root.join(&name), entry.path());
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_symlink() {
+                let aim = fs::read_link(&source).map_err(failed(format!("reading {}", source.display())))?;
+                symlink(&aim, &target).map_err(failed(format!("linking {}", target.display())))?;
+                continue;
+            }
+            let attributes = match place(&name.to_string_lossy()) {
+                Place::Skip => continue,
+                _ if !kind.is_dir() => continue,
+                Place::ReadOnly => READ_ONLY,
+                Place::ReadWrite => READ_WRITE,
+            };
+            fs::create_dir(&target).map_err(failed(format!("making {}", target.display())))?;
+            // A directory that cannot be bound (a dead network mount) is left out rather than stop every run.
+            if let Ok(tree) = clone(&source, true) {
+                self.put(&tree, &source, attributes, true)?;
+            }
+        }
+        for name in ["proc", "sys", "dev", "run", "tmp"] {
+            fs::create_dir(self.root.join(name)).map_err(failed(format!("making /{name}")))?;
+        }
+        Ok(())
+    }
+
+    /// `/sys` read-only. The run's control groups come to `/views`, from where libcontainer binds them to where
+    /// programs look for their limits: were they in place already, it would take them for its own to use.
+    /// Returns the binds to declare, as (source, target).
+    pub fn sys(&self, own_network: bool, views: &[(String, PathBuf)]) -> Result<Vec<(String, String)>, Failure> {
+        match file_system("sysfs", &[]) {
+            Ok(tree) => self.put(&tree, Path::new("/sys"), READ_ONLY | libc::MOUNT_ATTR_NOEXEC, false)?,
+            // The machine's network namespace does not belong to our user namespace, so no new one can be mounted.
+            Err(_) if !self.privileged && !own_network => return self.sys_parts().map(|()| Vec::new()),
+            Err(error) => return Err(failed("mounting /sys")(error)),
+        }
+        if views.is_empty() || !self.privileged {
+            return Ok(Vec::new());
+        }
+        let doing = || failed("preparing /sys/fs/cgroup");
+        if views.iter().all(|(name, _)| !name.is_empty()) {
+            let directory = self.boxed.join("void/cgroup");
+            fs::create_dir(&directory).map_err(doing())?;
+            for (name, _) in views {
+                fs::create_dir(directory.join(name.trim_start_matches('/'))).map_err(doing())?;
+            }
+            let tree = clone(&directory, false).map_err(doing())?;
+            self.put(&tree, Path::new("/sys/fs/cgroup"), READ_ONLY, false)?;
+        }
+        let mut binds = Vec::new();
+        for (number, (name, source)) in views.iter().enumerate() {
+            let stage = self.boxed.join(format!("views/{number}"));
+            fs::create_dir(&stage).map_err(doing())?;
+            let tree = clone(source, false).map_err(failed(format!("showing {}", source.display())))?;
+            attach(&tree, CWD, &stage).map_err(doing())?;
+            binds.push((format!("/views/{number}"), format!("/sys/fs/cgroup{name}")));
+        }
+        Ok(binds)
+    }
+
+    /// The machine's `/sys` piece by piece, all but the control groups below `/sys/fs`.
+    fn sys_parts(&self) -> Result<(), Failure> {
+        for entry in fs::read_dir("/sys").map_err(failed("reading /sys"))?.flatten() {
+            let (source, target) = (entry.path(), self.root.join("sys").join(entry.file_name()));
+            fs::create_dir(&target).map_err(failed(format!("making {}", source.display())))?;
+            if entry.file_name() != "fs"
+                && let Ok(tree) = clone(&source, true)
+            {
+                self.put(&tree, &source, READ_ONLY | libc::MOUNT_ATTR_NOEXEC, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The mounts of the job, and working directories below `/tmp`, as (source, target, tree, attributes).
+    /// Sources are opened with the person's rights.
+    fn person_mounts(&self, hidden: &[PathBuf]) -> Result<Vec<(PathBuf, PathBuf, OwnedFd, u64)>, Failure> {
+        let mut wanted: Vec<(PathBuf, PathBuf, bool)> = Vec::new();
+        for process in &self.workload.processes {
+            let directory = PathBuf::from(&process.workdir);
+            let private = ["/tmp", "/var/tmp"].iter().any(|top| directory.starts_with(top) && directory != Path::new(top));
+            if private && directory.exists() && !wanted.iter().any(|(source, ..)| *source == directory) {
+                wanted.push((directory.clone(), directory, false));
+            }
+        }
+        wanted.extend(self.workload.mounts.iter().map(|m| (PathBuf::from(&m.source), PathBuf::from(&m.target), m.read_only)));
+        wanted
+            .into_iter()
+            .map(|(source, target, read_only)| {
+                let tree = self.open_as_person(&source, hidden)?;
+                let source = fs::canonicalize(&source).unwrap_or(source);
+                Ok((source, target, tree, if read_only { READ_ONLY } else { READ_WRITE }))
+            })
+            .collect()
+    }
+
+    fn open_as_person(&self, source: &Path, hidden: &[PathBuf]) -> Result<OwnedFd, Failure> {
+        let identity = &self.workload.identity;
+        let open = || open_path(CWD, source);
+        let place = if self.privileged { sys::as_user(identity.uid, identity.gid, open) } else { open() }.map_err(|error| {
+            let reason = match error.kind() {
+                io::ErrorKind::NotFound => "it does not exist on this machine".to_string(),
+                io::ErrorKind::PermissionDenied => format!("{} may not reach it", identity.user),
+                _ => error.to_string(),
+            };
+            Failure::order(format!("cannot mount '{}': {reason}", source.display()))
+        })?;
+        // What was opened, whatever the path has become since.
+        let real = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&place))).unwrap_or_else(|_| source.into());
+        let shown = |path: &Path| self.workload.visible.iter().any(|visible| path.starts_with(visible));
+        if hidden.iter().any(|hidden| real.starts_with(hidden)) && !shown(&real) {
+            return Err(Failure::order(format!("cannot mount '{}': it belongs to the node and is hidden from jobs", source.display())));
+        }
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE;
+        rustix::mount::open_tree(&place, "", flags).map_err(|error| failed(format!("cannot mount '{}'", source.display()))(error))
+    }
+
+    /// Lays an empty read-only directory or file over a path, if the run would see anything there.
+    fn hide(&mut self, path: &Path) -> Result<(), Failure> {
+        let Ok(there) = self.inside(path) else { return Ok(()) };
+        let directory = rustix::fs::fstat(&there).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
+        let cover = self.boxed.join("void").join(self.ours.len().to_string());
+        let doing = || failed(format!("hiding {}", path.display()));
+        if directory { fs::create_dir(&cover) } else { fs::write(&cover, "") }.map_err(doing())?;
+        let tree = clone(&cover, false).map_err(doing())?;
+        self.put(&tree, path, READ_WRITE, false)?;
+        self.ours.push(path.to_path_buf());
+        Ok(())
+    }
+
+    /// A descriptor of what the run will see at `path`, following links as it will.
+    fn inside(&self, path: &Path) -> io::Result<OwnedFd> {
+        let relative: PathBuf = path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        if relative.as_os_str().is_empty() {
+            return Ok(self.root_fd.try_clone()?);
+        }
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat2(&self.root_fd, &relative, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)?)
+    }
+
+    /// Makes sure that something can be mounted at `path`. New directories appear only on ground that is the
+    /// run's own; a mount never makes directories on the machine.
+    fn make_point(&self, path: &Path, tree: impl AsFd) -> Result<(), Failure> {
+        if self.inside(path).is_ok() {
+            return Ok(());
+        }
+        let mut parts: Vec<_> = path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        let last = parts.pop().ok_or_else(|| Failure::order("nothing can be mounted over the root"))?;
+        let mut directory = PathBuf::from("/");
+        let directory_wanted = rustix::fs::fstat(tree).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
+        for (part, is_last) in parts.into_iter().map(|part| (part, false)).chain([(last, true)]) {
+            let here = directory.join(part);
+            if self.inside(&here).is_err() {
+                let new_top = directory == Path::new("/");
+                if !new_top && !self.made_by_us(&here) {
+                    return Err(Failure::order(format!("cannot mount at '{}': '{}' does not exist", path.display(), here.display()))
+                        .hint("make the directory first, or choose a target below / or /tmp that does not exist yet"));
+                }
+                let parent = self.inside(&directory).map_err(failed(format!("opening {}", directory.display())))?;
+                let made = if is_last && !directory_wanted {
+                    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+                    rustix::fs::openat(&parent, part.as_os_str(), flags, Mode::from_raw_mode(0o644)).map(drop)
+                } else {
+                    rustix::fs::mkdirat(&parent, part.as_os_str(), Mode::from_raw_mode(0o755))
+                };
+                made.map_err(failed(format!("making the mount point {}", here.display())))?;
+            }
+            directory = here;
+        }
+        Ok(())
+    }
+
+    /// Below `/tmp`, `/run` or a hidden path, or below a top-level directory that only the run has.
+    fn made_by_us(&self, path: &Path) -> bool {
+        let top: PathBuf = path.components().take(2).collect();
+        self.ours.iter().any(|ours| path.starts_with(ours) && path != ours) || !top.exists()
+    }
+
+    /// Attaches a tree at a path of the run, read-only or not.
+    fn put(&self, tree: &OwnedFd, path: &Path, attributes: u64, recursive: bool) -> Result<(), Failure> {
+        sys::mount_attributes(tree, attributes, recursive).map_err(failed(format!("setting the mount flags of {}", path.display())))?;
+        let target = self.inside(path).map_err(failed(format!("opening the mount point {}", path.display())))?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        rustix::mount::move_mount(tree, "", &target, "", flags).map_err(|error| failed(format!("mounting {}", path.display()))(error))
+    }
+
+    /// Makes the tmpfs the root of this process and forgets the machine's tree. From here on paths are those of
+    /// the module's picture.
+    pub fn enter(self) -> Result<(), Failure> {
+        let proc = clone(Path::new("/proc"), true).map_err(failed("keeping /proc"))?;
+        attach(&proc, CWD, &self.boxed.join("proc")).map_err(failed("keeping /proc"))?;
+        let dev = clone(Path::new("/dev"), true).map_err(failed("keeping /dev"))?;
+        attach(&dev, CWD, &self.boxed.join("dev")).map_err(failed("keeping /dev"))?;
+        rustix::process::chdir(&self.boxed).map_err(failed("entering the new root"))?;
+        rustix::process::pivot_root(".", ".").map_err(|error| Failure::unavailable(format!("the root cannot be changed: {error}")))?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(failed("letting go of the old root"))?;
+        rustix::process::chdir("/").map_err(failed("entering the new root"))
+    }
+}
+
+/// A new file system, not attached anywhere yet.
+fn file_system(kind: &str, options: &[(&str, &str)]) -> io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        rustix::mount::fsconfig_set_string(&context, *key, *value)?;
+    }
+    rustix::mount::fsconfig_create(&context)?;
+    Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
+}
+
+/// A copy of the mount at `path`, with everything mounted below it when `recursive`.
+fn clone(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(rustix::mount::open_tree(CWD, path, flags)?)
+}
+
+fn attach(tree: &OwnedFd, directory: impl AsFd, path: &Path) -> io::Result<()> {
+    Ok(rustix::mount::move_mount(tree, "", directory, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+fn open_path(directory: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(directory, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Whether a node of the machine is a block device, and its permission bits.
+pub(crate) fn node_kind(path: &str) -> io::Result<(bool, u32)> {
+    let meta = fs::metadata(path)?;
+    match meta.mode() & libc::S_IFMT {
+        libc::S_IFBLK => Ok((true, meta.mode() & 0o777)),
+        libc::S_IFCHR => Ok((false, meta.mode() & 0o777)),
+        _ => Err(io::Error::other("not a device node")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_directories_are_read_only_and_data_is_not() {
+        for (name, expected) in [
+            ("usr", Place::ReadOnly),
+            ("lib64", Place::ReadOnly),
+            ("etc", Place::ReadOnly),
+            ("home", Place::ReadWrite),
+            ("data", Place::ReadWrite),
+            ("root", Place::ReadWrite),
+            ("tmp", Place::Skip),
+            ("boot", Place::Skip),
+        ] {
+            assert_eq!(place(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn scratch_belongs_to_one_person() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::make(dir.path(), sys::effective_uid(), sys::effective_gid()).unwrap();
+        assert_eq!(fs::metadata(&scratch.tmp).unwrap().mode() & 0o7777, 0o1777);
+        assert_eq!(fs::metadata(dir.path().join("scratch")).unwrap().mode() & 0o7777, 0o700);
+        assert!(Scratch::make(dir.path(), sys::effective_uid(), sys::effective_gid()).is_ok());
+    }
+
+    #[test]
+    fn device_nodes_are_told_from_files() {
+        assert!(matches!(node_kind("/dev/null"), Ok((false, _))));
+        assert!(node_kind("/etc/passwd").is_err());
+        assert!(node_kind("/dev/surely-not").is_err());
+    }
+}

@@ -1,0 +1,245 @@
+//! Starting a run: the supervisor's side.
+
+use crate::builder::{self, Built, Order};
+use crate::cgroup::{self, Applied, Cgroup, DeviceRule, Limits};
+use crate::error::{Failure, SandboxError};
+use crate::leftovers::{Process, Record};
+use crate::rootfs::{self, Scratch};
+use crate::started::Started;
+use crate::workload::pids_limit;
+use crate::{Workload, sys, wire};
+use rustix::pipe::{PipeFlags, pipe_with};
+use spec::{IsolationLevel, IsolationReport};
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+
+/// Starts a run at the highest level of isolation that this process can give, or refuses if that is less than
+/// the workload demands. Returns when the run's init is on its way; whether each rank's program could be
+/// executed is told by the events.
+///
+/// The calling process must have one thread and becomes a child subreaper. It may start one run.
+pub fn start(workload: &Workload) -> Result<Started, SandboxError> {
+    workload.validate()?;
+    let threads = sys::threads();
+    if threads != 1 {
+        return Err(SandboxError::Threads(threads));
+    }
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|e| SandboxError::io("becoming a subreaper")(e.into()))?;
+    let identity = &workload.identity;
+    Scratch::make(&workload.dir, identity.uid, identity.gid)
+        .map_err(SandboxError::io(format!("making scratch space in {}", workload.dir.display())))?;
+
+    let (cgroup, applied) = match Cgroup::create(workload.run, workload.cgroup) {
+        Ok(cgroup) => {
+            let applied = cgroup.apply(&limits(workload)?);
+            (Some(cgroup), Ok(applied))
+        }
+        Err(reason) => (None, Err(reason)),
+    };
+    let record = Record { run: workload.run, cgroup: cgroup.clone(), init: None };
+    let started = record
+        .write(&workload.dir)
+        .map_err(SandboxError::io(format!("writing to {}", workload.dir.display())))
+        .and_then(|()| at_best_level(workload, cgroup.as_ref(), &applied));
+    match started {
+        Ok(started) => Ok(started),
+        Err(error) => {
+            // What was made so far; the reason of the failure is worth more than trouble in cleaning.
+            while sys::wait(-1, false).is_some() {}
+            if let Some(cgroup) = cgroup {
+                cgroup.kill();
+                let _ = cgroup.remove();
+            }
+            let _ = crate::started::remove_files(&workload.dir);
+            Err(error)
+        }
+    }
+}
+
+fn at_best_level(workload: &Workload, cgroup: Option<&Cgroup>, applied: &Result<Vec<Applied>, String>) -> Result<Started, SandboxError> {
+    let demand = workload.demand.unwrap_or(IsolationLevel::Process);
+    let missing = missing_limits(applied);
+    let best = if missing.is_none() { IsolationLevel::Container } else { IsolationLevel::Namespaces };
+    if demand > best {
+        return Err(SandboxError::Demand { demanded: demand, possible: best, reason: missing.unwrap_or_default() });
+    }
+    let why = match attempt(workload, cgroup, applied, best, None) {
+        Err(Attempt::Unavailable(reason)) => reason,
+        Err(Attempt::Failed(error)) => return Err(error),
+        Ok(started) => return Ok(started),
+    };
+    let least = IsolationLevel::Process;
+    if demand > least {
+        return Err(SandboxError::Demand { demanded: demand, possible: least, reason: why });
+    }
+    attempt(workload, cgroup, applied, least, Some(&why)).map_err(|attempt| match attempt {
+        Attempt::Failed(error) => error,
+        Attempt::Unavailable(message) => SandboxError::Start { message, hint: None },
+    })
+}
+
+/// Why the limits do not make a container: memory, processes and devices must be limited by the kernel.
+fn missing_limits(applied: &Result<Vec<Applied>, String>) -> Option<String> {
+    match applied {
+        Err(reason) => Some(reason.clone()),
+        Ok(applied) => applied.iter().find_map(|(what, result)| match result {
+            Err(reason) if ["memory", "pids", "devices"].contains(what) => Some(format!("{what} cannot be limited: {reason}")),
+            _ => None,
+        }),
+    }
+}
+
+fn limits(workload: &Workload) -> Result<Limits, SandboxError> {
+    let pid_max = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(32_768);
+    let cpus = workload.cpus();
+    let mut devices = DeviceRule::basic();
+    for node in &workload.devices {
+        let (block, _) = rootfs::node_kind(&node.path).map_err(|error| SandboxError::Start {
+            message: format!("the granted device node {}: {error}", node.path),
+            hint: Some("the device went away since the machine was looked at; 'ashlar machine' shows what is there now".into()),
+        })?;
+        devices.push(DeviceRule::open(block, node.major, Some(node.minor)));
+    }
+    Ok(Limits {
+        memory: workload.grant.memory.0,
+        pids: pids_limit(cpus.len(), pid_max),
+        cpu_milli: workload.grant.cpu_milli(),
+        cap_cpu: workload.grant.cpu_share.is_shared(),
+        cpus,
+        mems: workload.grant.mem_nodes.clone(),
+        devices,
+    })
+}
+
+enum Attempt {
+    Unavailable(String),
+    Failed(SandboxError),
+}
+
+impl From<SandboxError> for Attempt {
+    fn from(error: SandboxError) -> Attempt {
+        Attempt::Failed(error)
+    }
+}
+
+/// One try at one level. `why` is given for the process level: what kept the run from a higher one.
+fn attempt(
+    workload: &Workload,
+    cgroup: Option<&Cgroup>,
+    applied: &Result<Vec<Applied>, String>,
+    level: IsolationLevel,
+    why: Option<&str>,
+) -> Result<Started, Attempt> {
+    let broken = |doing: &'static str| move |error: io::Error| Attempt::Failed(SandboxError::io(doing)(error));
+    let (events, socket) = wire::pair().map_err(broken("making the event socket"))?;
+    let (mut reads, mut writes) = (Vec::new(), Vec::new());
+    for _ in &workload.processes {
+        let (read, write) = output_pipe(workload).map_err(broken("making an output pipe"))?;
+        reads.push(read);
+        writes.push(write);
+    }
+    let (answer, question) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| broken("making a pipe")(error.into()))?;
+    let (forked, in_v2) = cgroup::fork_into(cgroup).map_err(broken("making a process"))?;
+    match forked {
+        sys::Forked::Child => {
+            // Our end of the socket must not live on in the run: its closing is how init learns of our death.
+            drop((events, reads, answer));
+            let order = Order { workload, cgroup, in_v2, applied, socket, outputs: writes };
+            helper(order, why, question)
+        }
+        sys::Forked::Parent(helper) => {
+            drop((socket, writes, question));
+            let built = hear(answer);
+            if why.is_none() {
+                sys::wait(helper, true);
+            }
+            let built = built.map_err(|failure| match failure.unavailable {
+                true => Attempt::Unavailable(failure.message),
+                false => Attempt::Failed(SandboxError::Start { message: failure.message, hint: failure.hint }),
+            });
+            let built = built.inspect_err(|_| drop(why.map(|_| sys::wait(helper, true))))?;
+            follow(workload, cgroup, level, built, events, reads)
+        }
+    }
+}
+
+fn follow(
+    workload: &Workload,
+    cgroup: Option<&Cgroup>,
+    level: IsolationLevel,
+    built: Built,
+    events: OwnedFd,
+    outputs: Vec<OwnedFd>,
+) -> Result<Started, Attempt> {
+    let pid =
+        rustix::process::Pid::from_raw(built.init).ok_or(SandboxError::Start { message: "the run has no process".into(), hint: None })?;
+    // Init is our child and not reaped yet, so the number cannot have been given to another process.
+    let init = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+        .map_err(|e| SandboxError::io("holding the run's init")(e.into()))?;
+    if cgroup.is_none() {
+        let record = Record { run: workload.run, cgroup: None, init: Process::of(built.init) };
+        record.write(&workload.dir).map_err(SandboxError::io(format!("writing to {}", workload.dir.display())))?;
+    }
+    Ok(Started {
+        isolation: IsolationReport { level, marks: built.marks },
+        events,
+        outputs,
+        init_pid: built.init.unsigned_abs(),
+        init,
+        cgroup: cgroup.cloned(),
+        dir: workload.dir.clone(),
+        ranks: workload.processes.iter().map(|process| (process.rank, (0, false))).collect::<BTreeMap<_, _>>(),
+        pending: VecDeque::new(),
+        done: false,
+        reaped_micros: None,
+    })
+}
+
+/// The forked helper's life.
+fn helper(order: Order, why: Option<&str>, question: OwnedFd) -> ! {
+    // Closes the pipe when done: the supervisor reads until then, also where this process lives on as init.
+    let tell = move |result: Result<Built, Failure>| {
+        let text = serde_json::to_vec(&result).unwrap_or_default();
+        let _ = File::from(question).write_all(&text);
+    };
+    match why {
+        Some(why) => builder::process(order, why, tell),
+        None => {
+            // A supervisor that dies now must not leave a half-made container behind.
+            let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+            tell(builder::container(order));
+            sys::exit_now(0)
+        }
+    }
+}
+
+/// The helper's answer: everything until it closes its end.
+fn hear(answer: OwnedFd) -> Result<Built, Failure> {
+    let mut text = Vec::new();
+    let read = File::from(answer).read_to_end(&mut text);
+    match (read, serde_json::from_slice::<Result<Built, Failure>>(&text)) {
+        (Ok(_), Ok(result)) => result,
+        (Ok(_), Err(_)) if text.is_empty() => {
+            Err(Failure::order("the helper that makes the container died").hint("a memory limit too small to start in is the usual reason"))
+        }
+        (Ok(_), Err(error)) => Err(Failure::order(format!("the helper's answer cannot be read: {error}"))),
+        (Err(error), _) => Err(Failure::order(format!("the helper cannot be heard: {error}"))),
+    }
+}
+
+/// A pipe for one rank's output: our end nonblocking, the rank's end the person's to open again as `/dev/stdout`.
+fn output_pipe(workload: &Workload) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    // Fewer switches between a rank that prints much and its supervisor; the default size works too.
+    let _ = rustix::pipe::fcntl_setpipe_size(&write, 256 * 1024);
+    if sys::effective_uid() == 0 {
+        let identity = &workload.identity;
+        let (uid, gid) = (rustix::fs::Uid::from_raw(identity.uid), rustix::fs::Gid::from_raw(identity.gid));
+        rustix::fs::fchown(&write, Some(uid), Some(gid))?;
+    }
+    Ok((read, write))
+}

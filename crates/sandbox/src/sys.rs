@@ -1,0 +1,334 @@
+//! The few system calls that no crate in the tree wraps, each as one safe function.
+//!
+//! Every process that calls into this crate is single-threaded ([`single_threaded`] refuses others), so a
+//! forked child may run ordinary Rust code: no lock can be held by a thread that does not exist in it.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// The number of threads of this process; more than one makes forking unsound.
+pub fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map(|tasks| tasks.count()).unwrap_or(1)
+}
+
+pub fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Which side of a fork we are on.
+pub enum Forked {
+    Parent(libc::pid_t),
+    Child,
+}
+
+/// `fork(2)`.
+pub fn fork() -> io::Result<Forked> {
+    // SAFETY: the process is single-threaded, so the child may use the heap and every lock.
+    match check(libc::c_long::from(unsafe { libc::fork() }))? {
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(pid as libc::pid_t)),
+    }
+}
+
+/// Forks straight into the cgroup v2 directory `group`: joining by a write to `cgroup.procs` would make the
+/// kernel wait for every processor (an RCU grace period, several milliseconds). `None` where the kernel refuses.
+pub fn fork_into(group: BorrowedFd<'_>) -> Option<io::Result<Forked>> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct CloneArgs {
+        flags: u64,
+        pidfd: u64,
+        child_tid: u64,
+        parent_tid: u64,
+        exit_signal: u64,
+        stack: u64,
+        stack_size: u64,
+        tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
+        cgroup: u64,
+    }
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let args =
+        CloneArgs { flags: CLONE_INTO_CGROUP, exit_signal: libc::SIGCHLD as u64, cgroup: group.as_raw_fd() as u64, ..CloneArgs::default() };
+    // SAFETY: no CLONE_VM and no stack given, so this is a fork; the process is single-threaded and the
+    // argument block lives through the call.
+    match unsafe { libc::syscall(libc::SYS_clone3, &args, size_of::<CloneArgs>()) } {
+        0 => Some(Ok(Forked::Child)),
+        pid if pid > 0 => Some(Ok(Forked::Parent(pid as libc::pid_t))),
+        _ => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::EAGAIN) || error.raw_os_error() == Some(libc::ENOMEM) => Some(Err(error)),
+            _ => None,
+        },
+    }
+}
+
+/// Ends a forked child without running the exit handlers it inherited.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+pub fn set_groups(groups: &[u32]) -> io::Result<()> {
+    // SAFETY: the pointer and length describe `groups`. glibc signals other threads; there are none.
+    check(libc::c_long::from(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })).map(drop)
+}
+
+/// Makes uid and gid those of the person, for good.
+pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: plain system calls without pointers.
+    unsafe {
+        check(libc::c_long::from(libc::setresgid(gid, gid, gid)))?;
+        check(libc::c_long::from(libc::setresuid(uid, uid, uid)))?;
+    }
+    Ok(())
+}
+
+/// Runs `work` with the file-access rights of a person, in a privileged process: permissions along a path are
+/// then the kernel's business, not a check of ours that a moving symbolic link could outrun.
+pub fn as_user<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
+    // SAFETY: plain system calls; both affect this (only) thread and are undone below. The supplementary
+    // groups were already set to the person's.
+    unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+    }
+    let result = work();
+    // SAFETY: as above.
+    unsafe {
+        libc::setfsuid(libc::geteuid());
+        libc::setfsgid(libc::getegid());
+    }
+    result
+}
+
+/// Sets attributes on a mount held by `mount`, and on everything mounted below it when `recursive`.
+pub fn mount_attributes(mount: impl AsFd, set: u64, recursive: bool) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a valid empty string and the attribute block lives through the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &attributes as *const libc::mount_attr,
+            size_of::<libc::mount_attr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Switches the loopback interface of the current network namespace on.
+pub fn loopback_up() -> io::Result<()> {
+    // SAFETY: `ifreq` is plain data; zero is a valid value of all its fields.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    // SAFETY: creates a socket that is owned from here on; the two calls read and write `request` only.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        check(libc::c_long::from(socket))?;
+        let socket = OwnedFd::from_raw_fd(socket);
+        check(libc::c_long::from(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &mut request)))?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short;
+        check(libc::c_long::from(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &mut request)))?;
+    }
+    Ok(())
+}
+
+/// A resource limit that may not be raised above the hard limit of this process without a capability.
+/// Returns the soft and hard limit now in force.
+pub fn limit(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) -> io::Result<(u64, u64)> {
+    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls take a valid pointer to a `rlimit`.
+    unsafe {
+        let wanted = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+        if libc::setrlimit(resource, &wanted) != 0 {
+            check(libc::c_long::from(libc::getrlimit(resource, &mut now)))?;
+            let clamped = libc::rlimit { rlim_cur: soft.min(now.rlim_max), rlim_max: hard.min(now.rlim_max) };
+            check(libc::c_long::from(libc::setrlimit(resource, &clamped)))?;
+        }
+        check(libc::c_long::from(libc::getrlimit(resource, &mut now)))?;
+    }
+    Ok((now.rlim_cur, now.rlim_max))
+}
+
+/// Allocates this process's memory on the given nodes only (`MPOL_BIND`).
+pub fn bind_memory(nodes: &[u64]) -> io::Result<()> {
+    const MPOL_BIND: libc::c_long = 2;
+    // SAFETY: the mask is read for `nodes.len() * 64` bits; the kernel wants one more than the highest bit.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, MPOL_BIND, nodes.as_ptr(), nodes.len() * 64 + 1) }).map(drop)
+}
+
+/// Runs this process on the given CPUs only, from a kernel bit mask.
+pub fn pin(mask: &[u64]) -> io::Result<()> {
+    // SAFETY: the mask is read for the given number of bytes.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, std::mem::size_of_val(mask), mask.as_ptr()) }).map(drop)
+}
+
+/// A kernel bit mask of small numbers, whole 64-bit words.
+pub fn mask(numbers: impl Iterator<Item = u32>) -> Vec<u64> {
+    let mut mask: Vec<u64> = Vec::new();
+    for number in numbers {
+        let word = number as usize / 64;
+        if mask.len() <= word {
+            mask.resize(word + 1, 0);
+        }
+        mask[word] |= 1 << (number % 64);
+    }
+    mask
+}
+
+/// All signals to their default action and none blocked: what a program expects at its start.
+pub fn default_signals() {
+    // SAFETY: an empty set and the default action are valid; SIGKILL, SIGSTOP and the two signals of the C
+    // library refuse and are left as they are.
+    unsafe {
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// Blocks SIGCHLD and returns a descriptor that is readable whenever a child changed.
+pub fn child_signals() -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised before use and the descriptor is owned from here on.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        check(libc::c_long::from(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut())))?;
+        let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        check(libc::c_long::from(fd))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// `dup2` onto one of the three standard descriptors.
+pub fn standard(fd: &OwnedFd, target: RawFd) -> io::Result<()> {
+    // SAFETY: both numbers are descriptors; the target is replaced.
+    check(libc::c_long::from(unsafe { libc::dup2(fd.as_raw_fd(), target) })).map(drop)
+}
+
+/// Every descriptor above the standard three closes at exec.
+pub fn close_others_at_exec() {
+    // SAFETY: sets a flag on descriptors. Fails before Linux 5.11, where ours are close-on-exec already.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+}
+
+/// A list for `execve`: pointers to the strings, then null.
+pub fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// `execve`; returns only with an error. Both lists come from [`pointers`].
+pub fn exec(path: &CStr, arguments: &[*const libc::c_char], environment: &[*const libc::c_char]) -> io::Error {
+    // SAFETY: both lists end in null and point to strings that outlive the call.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// How a child left, with what it and its reaped descendants used.
+pub struct Gone {
+    pub pid: libc::pid_t,
+    pub status: libc::c_int,
+    /// User and system time in microseconds.
+    pub cpu_micros: u64,
+}
+
+/// Waits for a child (`-1`: any). `None`: no child has changed (`block` false) or there is none.
+pub fn wait(pid: libc::pid_t, block: bool) -> Option<Gone> {
+    let mut status = 0;
+    // SAFETY: `rusage` is plain data, and both out pointers are valid.
+    let (result, usage) = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        loop {
+            let result = libc::wait4(pid, &mut status, if block { 0 } else { libc::WNOHANG }, &mut usage);
+            if result >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+                break (result, usage);
+            }
+        }
+    };
+    let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    (result > 0).then(|| Gone { pid: result, status, cpu_micros: micros(usage.ru_utime) + micros(usage.ru_stime) })
+}
+
+pub fn kill(pid: libc::pid_t, signal: i32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(libc::c_long::from(unsafe { libc::kill(pid, signal) })).map(drop)
+}
+
+pub fn effective_uid() -> u32 {
+    // SAFETY: always succeeds.
+    unsafe { libc::geteuid() }
+}
+
+pub fn effective_gid() -> u32 {
+    // SAFETY: always succeeds.
+    unsafe { libc::getegid() }
+}
+
+/// Removes every capability from the bounding set, then from this process, except those in `keep`. A no-op for
+/// capabilities this process may not drop.
+pub fn drop_capabilities(keep: &[u32]) -> io::Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: libc::c_int,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    let mut data = [Data { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    let header = Header { version: VERSION_3, pid: 0 };
+    // SAFETY: the prctl calls take plain numbers; capget and capset read and write the two structures, which
+    // have the kernel's layout for version 3.
+    unsafe {
+        for capability in (0..64).filter(|capability| !keep.contains(capability)) {
+            libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0);
+        }
+        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0, 0, 0);
+        check(libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()))?;
+        for (word, data) in data.iter_mut().enumerate() {
+            let kept = keep.iter().filter(|c| **c as usize / 32 == word).fold(0u32, |bits, c| bits | 1 << (c % 32));
+            data.permitted &= kept;
+            data.effective = data.permitted;
+            data.inheritable = 0;
+        }
+        check(libc::syscall(libc::SYS_capset, &header, data.as_ptr())).map(drop)
+    }
+}
+
+/// The capability sets of this process: effective, as a bit mask.
+pub fn effective_capabilities() -> u64 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+            u64::from_str_radix(line.trim(), 16).ok()
+        })
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_are_whole_words() {
+        assert_eq!(mask([0, 1].into_iter()), [3]);
+        assert_eq!(mask([63, 64].into_iter()), [1 << 63, 1]);
+        assert!(mask(std::iter::empty()).is_empty());
+    }
+}
