@@ -85,6 +85,8 @@ pub struct Story {
 
 /// Faults happen until here, measured from the beginning.
 const FAULTS: Span = Span::minutes(3);
+/// After the last fault, machines go on reporting for so long: whatever was down is up again by then.
+const SETTLING: Span = Span::seconds(40);
 /// People type until here.
 const TYPING: Span = Span::seconds(150);
 /// All work must be over by then.
@@ -158,8 +160,12 @@ impl World {
         while let Some((at, event)) = self.network.next() {
             self.now = at;
             *events += 1;
+            let quiet =
+                matches!(event, Event::ToControl { .. } | Event::ToPerson { .. } | Event::Types { .. } | Event::ControlTimer { .. });
             self.happen(event)?;
-            self.checker.truth(&self.sites, &self.control.disk)?;
+            if !quiet {
+                self.checker.truth(&self.sites, &self.control.disk)?;
+            }
             if self.is_over() {
                 self.say(|| "everything is over".into());
                 let Some(core) = &self.control.core else { continue };
@@ -218,6 +224,7 @@ impl World {
                 self.sites[site].start_machine(self.now);
                 self.say(|| format!("m{site} is up"));
                 self.join(site);
+                self.report(site);
                 self.watch(site);
                 Ok(())
             }
@@ -225,6 +232,7 @@ impl World {
                 self.sites[site].start_node(self.now);
                 self.say(|| format!("the node of m{site} is up"));
                 self.join(site);
+                self.report(site);
                 self.watch(site);
                 Ok(())
             }
@@ -279,8 +287,11 @@ impl World {
             self.join(site);
         }
         self.report(site);
-        let pause = if self.healed { 10_000 } else { self.random.between(1000, 4000) };
-        self.network.at(self.now + Span(pause), Event::NodeTick { site });
+        // In the end machines speak only when something happens there, so that the core has to look at the clock itself.
+        if self.now < BEGIN + FAULTS + SETTLING {
+            let pause = self.random.between(1000, 4000);
+            self.network.at(self.now + Span(pause), Event::NodeTick { site });
+        }
     }
 
     fn join(&mut self, site: usize) {
