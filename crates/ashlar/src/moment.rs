@@ -1,6 +1,6 @@
 //! Points in time as people read them.
 
-use spec::{Span, Time};
+use spec::Time;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub fn now() -> Time {

@@ -9,7 +9,7 @@ use frameworks::{LaunchInput, Process};
 use machine::DeviceNode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sandbox::{RankEvent, RankProcess, Started, Workload};
-use spec::{EndCause, RankState, Span, Usage};
+use spec::{EndCause, Mount, RankState, Span, Usage};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -101,13 +101,28 @@ impl Keeper {
                 .into_iter()
                 .map(|process| RankProcess { rank: process.rank, argv: process.argv, env: process.env, workdir: process.workdir })
                 .collect(),
-            mounts: order.spec.mounts.clone(),
+            mounts: order.spec.mounts.iter().cloned().chain(self.hosts_file()).collect(),
             network: order.spec.isolation.network,
             demand: order.spec.isolation.level,
             hidden: vec![self.state.root().to_path_buf()],
             visible: environment.map(PathBuf::from).into_iter().collect(),
             cgroup: self.file.cgroup,
         }
+    }
+
+    /// Ranks that meet look up the name of their own host (gloo does), which in a network of its own leads nowhere.
+    fn hosts_file(&self) -> Option<Mount> {
+        if self.file.order.spec.ranks < 2 {
+            return None;
+        }
+        let existing = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        let path = self.files.dir.join("hosts");
+        let written = std::fs::write(&path, frameworks::hosts_file(&self.file.hostname, &existing));
+        if let Err(error) = written {
+            eprintln!("cannot write {}: {error}", path.display());
+            return None;
+        }
+        Some(Mount { source: path.display().to_string(), target: "/etc/hosts".into(), read_only: true })
     }
 
     /// Nodes of the granted devices, with the ones their vendor shares between devices.

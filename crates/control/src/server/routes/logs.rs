@@ -42,13 +42,18 @@ pub async fn logs(
 ) -> Result<Response, Failure> {
     let deadline = deadline(Some(ask.wait_ms));
     let mut pause = LOOK_FIRST;
+    let mut changes = app.shared.view.subscribe();
     loop {
         let (reader, asker) = (app.clone(), viewer.clone());
         let (run, chunk) = blocking(move || read(&reader, id, &asker, ask)).await?;
         if chunk.ended || !chunk.data.is_empty() || Instant::now() >= deadline {
             return Ok(reply(run, chunk));
         }
-        sleep_until((Instant::now() + pause).min(deadline)).await;
+        // The end of a run is a change of the state, and need not wait for the next look.
+        tokio::select! {
+            () = sleep_until((Instant::now() + pause).min(deadline)) => {}
+            _ = changes.changed() => {}
+        }
         pause = (pause * 2).min(LOOK_LAST);
     }
 }
@@ -77,7 +82,14 @@ fn read(app: &App, id: JobId, viewer: &Viewer, ask: Ask) -> Result<(Option<RunId
     };
     let max = ask.max.unwrap_or(BYTES_DEFAULT).clamp(1, LOG_MAX_BYTES);
     let query = LogQuery { run: run.id, rank: ask.rank, offset: ask.offset, max };
-    let chunk = (app.shared.link.logs)(&query).map_err(|why| Failure::new(api::ErrorKind::NotFound, why))?;
+    let chunk = match (app.shared.link.logs)(&query) {
+        Ok(chunk) => chunk,
+        // Ordered a moment ago: its machine has not made a place for its output yet.
+        Err(_) if !run.state.is_ended() => LogChunk { offset: ask.offset, data: vec![], ended: false },
+        // It ended before any rank ran, so there never was any.
+        Err(_) if run.started.is_none() => LogChunk { offset: ask.offset, data: vec![], ended: true },
+        Err(why) => return Err(Failure::new(api::ErrorKind::NotFound, why)),
+    };
     Ok((Some(run.id), chunk))
 }
 
