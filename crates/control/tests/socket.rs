@@ -5,6 +5,8 @@ mod common;
 use api::{Client, ClientError, ErrorKind, JobQuery, LogRequest, PlanVerdict, SubmitItem, SubmitResult, TokenRequest};
 use common::{World, job};
 use spec::JobId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 fn kind(error: &ClientError) -> ErrorKind {
@@ -92,6 +94,43 @@ fn everything_is_there_after_a_restart() {
     let rest = client.jobs(&JobQuery { before: page.next, ..JobQuery::default() }).unwrap();
     assert_eq!((rest.jobs[0].id, rest.next), (ended, None));
     assert_eq!(client.health().unwrap().alarms, []);
+}
+
+#[test]
+fn a_client_outlives_a_restart_of_the_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path(), |_| {});
+    let client = world.client();
+    let id = client.submit(job("true"), None).unwrap();
+    drop(world);
+    assert!(matches!(client.health().unwrap_err(), ClientError::NoNode(_) | ClientError::Lost(_)));
+    let _world = World::start(dir.path(), |_| {});
+    assert_eq!(client.wait(id, 30_000).unwrap().job.state, "succeeded");
+}
+
+#[test]
+fn a_clock_that_steps_back_reorders_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let wall = Arc::new(AtomicU64::new(1_800_000_000_000));
+    let source = |wall: &Arc<AtomicU64>| {
+        let (wall, start) = (wall.clone(), Instant::now());
+        control::Source { wall: Box::new(move || wall.load(Relaxed)), monotonic: Box::new(move || start.elapsed()) }
+    };
+    let clock = source(&wall);
+    let world = World::start(dir.path(), |options| options.clock = clock);
+    let first = world.client().submit(job("true"), None).unwrap();
+    let done = world.client().wait(first, 30_000).unwrap().job;
+    wall.fetch_sub(3_600_000, Relaxed);
+    let client = world.client();
+    let second = client.submit(job("true"), None).unwrap();
+    let later = client.wait(second, 30_000).unwrap().job;
+    assert!(later.submitted >= done.ended.unwrap_or(done.submitted).max(done.submitted));
+    assert!(client.health().unwrap().alarms.iter().any(|alarm| alarm.kind == "clock"));
+    drop(world);
+    // Nor does a restart.
+    let clock = source(&wall);
+    let world = World::start(dir.path(), |options| options.clock = clock);
+    assert!(world.client().health().unwrap().now >= later.submitted);
 }
 
 #[test]

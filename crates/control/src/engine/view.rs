@@ -7,9 +7,10 @@
 use crate::access::Viewer;
 use crate::views;
 use api::{JobRow, JobView, ReasonView};
-use cluster::{Command, Job, State};
-use placement::Plan;
+use cluster::{Command, Job, JobState, State};
+use placement::{Blocker, Plan, Reason};
 use spec::{JobId, Time};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
@@ -77,24 +78,77 @@ impl Committed {
     /// The live job with what the plan says of it.
     pub fn view(&self, job: &Job, viewer: &Viewer, now: Time) -> JobView {
         let mut view = views::job_view(job);
-        view.reasons = self.reasons(job.id, viewer, now);
+        view.reasons = self.reasons(job, viewer, now);
         view.planned_start = self.planned.get(&job.id).copied();
         view.row.note = view.reasons.first().map(|reason| reason.text.clone());
         view
     }
 
     pub fn row(&self, job: &Job, now: Time) -> JobRow {
-        let reason = self.place.get(&job.id).and_then(|place| self.plan.reasons.get(*place)).and_then(|(_, reasons)| reasons.first());
-        let waits = job.state == cluster::JobState::Waiting;
-        views::job_row(job, reason.filter(|_| waits).map(|reason| reason.sentence(now)))
+        let waits = job.state == JobState::Waiting;
+        views::job_row(job, waits.then(|| self.why(job).first().map(|reason| reason.sentence(now))).flatten())
     }
 
     /// Empty for a job that does not wait.
-    pub fn reasons(&self, id: JobId, viewer: &Viewer, now: Time) -> Vec<ReasonView> {
-        let waits = self.state.job(id).is_some_and(|job| job.state == cluster::JobState::Waiting);
-        match self.place.get(&id).and_then(|place| self.plan.reasons.get(*place)) {
-            Some((_, reasons)) if waits => views::reason_views(reasons, &self.state, viewer, now),
+    fn reasons(&self, job: &Job, viewer: &Viewer, now: Time) -> Vec<ReasonView> {
+        match job.state {
+            JobState::Waiting => views::reason_views(&self.why(job), &self.state, viewer, now),
             _ => vec![],
         }
+    }
+
+    /// What the plan says, or, of a job the plan says nothing of (it was not adopted), the plain truth: every
+    /// wait has a reason.
+    fn why(&self, job: &Job) -> Cow<'_, [Reason]> {
+        let planned = self.place.get(&job.id).and_then(|place| self.plan.reasons.get(*place));
+        match planned {
+            Some((_, reasons)) if !reasons.is_empty() => Cow::Borrowed(reasons),
+            _ => {
+                let ahead = self.state.waiting().take_while(|other| other.id < job.id).count() as u64;
+                let blocker = if self.state.machines().is_empty() { Blocker::NoMachine } else { Blocker::Behind { jobs: ahead } };
+                Cow::Owned(vec![Reason { blocker, held_by: vec![], change: None, until: job.not_before, never: false }])
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::tests::person;
+    use crate::views::{sample_job, sample_spec};
+    use std::sync::Arc;
+
+    fn submit(number: u64) -> Command {
+        let spec = Arc::new(sample_spec("a"));
+        Command::Submit { number, spec, owner: person(1000), key: None, ended: vec![], at: Time(number) }
+    }
+
+    #[test]
+    fn readers_see_each_batch_when_it_is_published_and_not_before() {
+        let view = View::new(State::new(), Plan::default());
+        let mut changes = view.subscribe();
+        changes.borrow_and_update();
+        assert_eq!(view.read().state.jobs().len(), 0);
+        view.advance(&[submit(1), submit(2)], None).unwrap();
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(view.read().state.jobs().len(), 2);
+        // A record that does not follow from the state is a bug and is said, not swallowed.
+        assert!(view.advance(&[submit(1)], None).is_err());
+    }
+
+    #[test]
+    fn a_wait_has_a_reason_even_without_a_plan() {
+        let view = View::new(State::new(), Plan::default());
+        view.advance(&[submit(1)], None).unwrap();
+        let committed = view.read();
+        let job = committed.state.job(JobId::new(1)).unwrap();
+        let viewer = Viewer::new(person(1000), None);
+        assert_eq!(committed.view(job, &viewer, Time(5)).reasons[0].kind, "no-machine");
+        assert!(committed.row(job, Time(5)).note.is_some());
+        let mut running = sample_job(1, 1000);
+        running.state = JobState::Running;
+        assert!(committed.view(&running, &viewer, Time(5)).reasons.is_empty());
+        assert!(committed.row(&running, Time(5)).note.is_none());
     }
 }

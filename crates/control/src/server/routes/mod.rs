@@ -98,3 +98,24 @@ fn row_of(found: &Found) -> Option<JobRow> {
         Found::Array(tasks) => views::array_row(tasks.first()?.id.number, tasks),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The page is written by hand; this keeps it whole.
+    #[test]
+    fn every_route_is_on_its_page() {
+        let page = include_str!("../../../../../docs/reference/api.md");
+        let code = include_str!("mod.rs");
+        let router = &code[..code.find("fallback").unwrap()];
+        let mut routes = 0;
+        for part in router.split(".route(\"").skip(1) {
+            let (path, methods) = part.split_once('"').unwrap();
+            for method in ["get", "post", "delete"].iter().filter(|method| methods.contains(&format!("{method}("))) {
+                let row = format!("| `{} {path}` |", method.to_uppercase());
+                assert!(page.contains(&row), "docs/reference/api.md lacks {row}");
+                routes += 1;
+            }
+        }
+        assert_eq!(page.matches("| `GET /").count() + page.matches("| `POST /").count() + page.matches("| `DELETE /").count(), routes);
+    }
+}
