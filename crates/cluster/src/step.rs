@@ -333,3 +333,6 @@ impl Core {
         Ok(placement::what_if(self.view.snapshot(), &self.policy, now, waiting))
     }
 }
+
+#[cfg(test)]
+mod tests;
