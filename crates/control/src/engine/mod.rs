@@ -137,7 +137,8 @@ impl Shared {
 
     pub fn alarms(&self) -> Vec<Alarm> {
         let mut alarms = lock(&self.alarms).clone();
-        if let Some(gap) = lock(&self.clock).behind() {
+        let behind = lock(&self.clock).behind();
+        if let Some(gap) = behind {
             alarms.push(Alarm {
                 kind: "clock".into(),
                 text: format!("the system's clock is {gap} behind the newest record"),

@@ -52,6 +52,7 @@ const MIGRATIONS: &[Migration] = &[Migration {
         PRIMARY KEY (number, task)
     ) WITHOUT ROWID;
     CREATE INDEX archive_by_owner ON archive (uid, number, task);
+    CREATE INDEX archive_by_owner_and_state ON archive (uid, state, number, task);
     CREATE INDEX archive_by_state ON archive (state, number, task);
     -- Apart from the rows, so that a listing reads few pages.
     CREATE TABLE archive_record (

@@ -7,10 +7,12 @@ use crate::server::extract::{Asked, Id};
 use api::{FollowReply, JobView, WAIT_MAX_MS, WaitReply};
 use axum::extract::State;
 use axum::{Extension, Json};
+use cluster::JobState;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, timeout_at};
 
 /// Asked to wait for nothing in particular, so for this long.
@@ -45,7 +47,7 @@ pub async fn wait(
         let (finder, asker) = (app.clone(), viewer.clone());
         let job = blocking(move || row_of(&find(&finder, id, &asker)?).ok_or_else(|| not_found(id).into())).await?;
         let ended = job.ended.is_some();
-        if ended || !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+        if ended || !until(&mut changes, deadline, || !app.shared.view.read().state.is_live(id)).await {
             return Ok(Json(WaitReply { ended, job }));
         }
     }
@@ -61,14 +63,30 @@ pub async fn follow(
     let mut changes = app.shared.view.subscribe();
     loop {
         changes.borrow_and_update();
+        // Taken before looking closely, for the same reason.
+        let before = app.shared.view.read().state.job(id).cloned();
         let (finder, asker) = (app.clone(), viewer.clone());
         let job = blocking(move || jobs::view(&finder, id, &asker)).await?;
         let mark = mark(&job)?;
         let changed = ask.seen.as_deref() != Some(&mark);
-        if changed || !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+        // The reasons of a waiting job change without it.
+        let other =
+            || before.as_ref().is_none_or(|job| job.state == JobState::Waiting) || app.shared.view.read().state.job(id) != before.as_ref();
+        if changed || !until(&mut changes, deadline, other).await {
             return Ok(Json(FollowReply { mark, changed, job }));
         }
     }
+}
+
+/// Waits for a commit after which `look` says so. False when the time is up. Every commit wakes everybody who waits,
+/// so `look` is a glance at memory: only what it lets through is worth reading the archive for.
+async fn until(changes: &mut Receiver<u64>, deadline: Instant, look: impl Fn() -> bool) -> bool {
+    while let Ok(Ok(())) = timeout_at(deadline, changes.changed()).await {
+        if look() {
+            return true;
+        }
+    }
+    false
 }
 
 /// Stands for what the job is now. Words of reasons hold times that pass, so only their kinds count.
@@ -88,7 +106,6 @@ fn mark(job: &JobView) -> Result<String, Failure> {
 mod tests {
     use super::*;
     use api::ReasonView;
-    use cluster::JobState;
     use spec::Time;
 
     #[test]
