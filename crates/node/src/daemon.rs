@@ -84,10 +84,18 @@ impl Node {
 
     /// A piece of the output of one rank: where it begins, the bytes, and whether no more will come.
     pub fn output(&self, run: RunId, rank: u32, offset: u64, max: usize) -> Result<(u64, Vec<u8>, bool), OutputError> {
-        let files = self.state.run_or_logs(run);
-        // Asked before the bytes are read: what was written up to the end is then in what we read.
-        let over = read_journal(&files.journal()).unwrap_or_default().iter().any(|e| matches!(e, Entry::Ended { .. }));
-        let (begin, data) = read_output(&files.dir, run, rank, offset, max)?;
+        let mut tries = 0;
+        let (over, (begin, data)) = loop {
+            let files = self.state.run_or_logs(run);
+            // Asked before the bytes are read: what was written up to the end is then in what we read.
+            let over = read_journal(&files.journal()).unwrap_or_default().iter().any(|e| matches!(e, Entry::Ended { .. }));
+            let piece = read_output(&files.dir, run, rank, offset, max);
+            // The folder may have been put away under our hands; what was read then is not to be trusted.
+            tries += 1;
+            if files.dir.is_dir() || tries == 3 {
+                break (over, piece?);
+            }
+        };
         let ended = over && data.is_empty();
         Ok((begin, data, ended))
     }

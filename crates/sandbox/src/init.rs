@@ -9,7 +9,7 @@ use crate::wire::{Down, Up};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 pub(crate) struct Plan {
@@ -24,6 +24,10 @@ pub(crate) struct Plan {
 /// Runs the plan to its end. Never returns.
 pub(crate) fn run(plan: &Plan) -> ! {
     let _ = rustix::thread::set_name(c"ashlar-init");
+    // Collected before it is used: the ranks are borrowed again below.
+    let mut keep: Vec<_> = plan.ranks.borrow().iter().filter_map(|rank| rank.output.as_ref()).map(AsRawFd::as_raw_fd).collect();
+    keep.push(plan.socket.as_raw_fd());
+    sys::close_all_but(&keep);
     if plan.first {
         // The supervisor's kill must reach us even if we hang. Set in the container's init only: elsewhere
         // our death would let the descendants live on.

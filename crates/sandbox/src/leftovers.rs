@@ -72,7 +72,7 @@ pub fn cleanup_leftovers(dir: &Path, run: RunId) -> Vec<String> {
         init.kill();
     }
     let groups = recorded.and_then(|record| record.cgroup).unwrap_or_default();
-    for cgroup in [groups, Cgroup::of(run)] {
+    for cgroup in [groups, Cgroup::of(run, dir)] {
         if !cgroup.pids().is_empty() {
             cgroup.kill();
         }

@@ -30,6 +30,7 @@ mod workload;
 pub use error::{SandboxError, level_name};
 pub use leftovers::cleanup_leftovers;
 pub use probe::{Capabilities, capabilities};
+pub use rootfs::HOSTS_FILE;
 pub use start::start;
 pub use started::{RankEvent, Started};
 pub use workload::{RankProcess, Workload};

@@ -23,6 +23,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
+/// Name of the run's own `/etc/hosts` in its directory, where it has one.
+pub const HOSTS_FILE: &str = "hosts";
+
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const READ_WRITE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 
@@ -279,7 +282,9 @@ impl<'a> Tree<'a> {
         })?;
         // What was opened, whatever the path has become since.
         let real = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&place))).unwrap_or_else(|_| source.into());
-        let shown = |path: &Path| self.workload.visible.iter().any(|visible| path.starts_with(visible));
+        // The supervisor writes one file for the ranks into the run's own directory.
+        let hosts = fs::canonicalize(self.workload.dir.join(HOSTS_FILE)).ok();
+        let shown = |path: &Path| hosts.as_deref() == Some(path) || self.workload.visible.iter().any(|visible| path.starts_with(visible));
         if hidden.iter().any(|hidden| real.starts_with(hidden)) && !shown(&real) {
             return Err(Failure::order(format!("cannot mount '{}': it belongs to the node and is hidden from jobs", source.display())));
         }

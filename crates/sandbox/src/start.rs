@@ -32,7 +32,7 @@ pub fn start(workload: &Workload) -> Result<Started, SandboxError> {
     Scratch::make(&workload.dir, identity.uid, identity.gid)
         .map_err(SandboxError::io(format!("making scratch space in {}", workload.dir.display())))?;
 
-    let (cgroup, applied) = match Cgroup::create(workload.run, workload.cgroup) {
+    let (cgroup, applied) = match Cgroup::create(workload.run, &workload.dir, workload.cgroup) {
         Ok(cgroup) => {
             let applied = cgroup.apply(&limits(workload)?);
             (Some(cgroup), Ok(applied))
@@ -152,15 +152,13 @@ fn attempt(
         }
         sys::Forked::Parent(helper) => {
             drop((socket, writes, question));
-            let built = hear(answer);
-            if why.is_none() {
+            let built = hear(answer).map_err(|failure| {
                 sys::wait(helper, true);
-            }
-            let built = built.map_err(|failure| match failure.unavailable {
-                true => Attempt::Unavailable(failure.message),
-                false => Attempt::Failed(SandboxError::Start { message: failure.message, hint: failure.hint }),
-            });
-            let built = built.inspect_err(|_| drop(why.map(|_| sys::wait(helper, true))))?;
+                match failure.unavailable {
+                    true => Attempt::Unavailable(failure.message),
+                    false => Attempt::Failed(SandboxError::Start { message: failure.message, hint: failure.hint }),
+                }
+            })?;
             follow(workload, cgroup, level, built, events, reads)
         }
     }
@@ -200,10 +198,10 @@ fn follow(
 
 /// The forked helper's life.
 fn helper(order: Order, why: Option<&str>, question: OwnedFd) -> ! {
-    // Closes the pipe when done: the supervisor reads until then, also where this process lives on as init.
+    // Its length first: copies of the pipe may stay open in the run for a while.
     let tell = move |result: Result<Built, Failure>| {
         let text = serde_json::to_vec(&result).unwrap_or_default();
-        let _ = File::from(question).write_all(&text);
+        let _ = File::from(question).write_all(&[&(text.len() as u32).to_le_bytes(), &text[..]].concat());
     };
     match why {
         Some(why) => builder::process(order, why, tell),
@@ -216,17 +214,22 @@ fn helper(order: Order, why: Option<&str>, question: OwnedFd) -> ! {
     }
 }
 
-/// The helper's answer: everything until it closes its end.
+/// The helper's answer. A helper that dies closes the pipe without one.
 fn hear(answer: OwnedFd) -> Result<Built, Failure> {
-    let mut text = Vec::new();
-    let read = File::from(answer).read_to_end(&mut text);
-    match (read, serde_json::from_slice::<Result<Built, Failure>>(&text)) {
-        (Ok(_), Ok(result)) => result,
-        (Ok(_), Err(_)) if text.is_empty() => {
-            Err(Failure::order("the helper that makes the container died").hint("a memory limit too small to start in is the usual reason"))
+    let mut answer = File::from(answer);
+    let mut read = || -> io::Result<Vec<u8>> {
+        let mut length = [0u8; 4];
+        answer.read_exact(&mut length)?;
+        let mut text = vec![0; u32::from_le_bytes(length) as usize];
+        answer.read_exact(&mut text)?;
+        Ok(text)
+    };
+    match read().map(|text| serde_json::from_slice(&text)) {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(Failure::order(format!("the helper's answer cannot be read: {error}"))),
+        Err(_) => {
+            Err(Failure::order("the helper that makes the run died").hint("a memory limit too small to start in is the usual reason"))
         }
-        (Ok(_), Err(error)) => Err(Failure::order(format!("the helper's answer cannot be read: {error}"))),
-        (Err(error), _) => Err(Failure::order(format!("the helper cannot be heard: {error}"))),
     }
 }
 

@@ -222,6 +222,21 @@ pub fn close_others_at_exec() {
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
+/// Closes every descriptor above the standard three except those in `keep`, which need not be sorted. For a
+/// process that never returns to whoever owned the others.
+pub fn close_all_but(keep: &[RawFd]) {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd > 2).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for last in keep.into_iter().map(|fd| fd - 1).chain([i32::MAX]) {
+        if first <= last {
+            // SAFETY: the owners of these descriptors never run again in this process.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+        first = last.saturating_add(2);
+    }
+}
+
 /// A list for `execve`: pointers to the strings, then null.
 pub fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()

@@ -27,19 +27,22 @@ pub fn stderr(output: &Output) -> String {
 }
 
 pub struct TestNode {
-    /// Below a folder that other users may pass, for the tests that act as one.
+    /// Job files, and what jobs leave for the test to see: not below /tmp, which is private to every job.
     pub home: tempfile::TempDir,
+    /// Below /tmp: the path of a socket must be short, and other users must be able to pass.
+    _place: tempfile::TempDir,
     pub state: PathBuf,
     daemon: Option<Child>,
 }
 
 impl TestNode {
     pub fn start() -> TestNode {
-        let home = tempfile::Builder::new().prefix("ashlar-test-").tempdir().unwrap();
+        let home = tempfile::Builder::new().prefix("ashlar-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let place = tempfile::Builder::new().prefix("ashlar-test-").tempdir().unwrap();
         use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let state = home.path().join("state");
-        let mut node = TestNode { home, state, daemon: None };
+        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let state = place.path().join("state");
+        let mut node = TestNode { home, _place: place, state, daemon: None };
         node.up();
         node
     }
@@ -134,26 +137,15 @@ impl TestNode {
         assert!(found, "job {id} never printed '{line}'");
     }
 
-    /// Processes of one supervisor, by the folder of its run in their command line.
+    /// Supervisors that live, as their journals name them.
     pub fn supervisor_pids(&self) -> Vec<u32> {
-        let mut pids = vec![];
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
-            let line = String::from_utf8_lossy(&line).into_owned();
-            // The first process of a container is a fork of its supervisor; only the supervisor is a session leader outside.
-            if line.contains("__supervise") && line.contains(self.state.to_str().unwrap()) && is_session_leader(pid) {
-                pids.push(pid);
-            }
-        }
-        pids
+        let runs = std::fs::read_dir(self.state.join("runs")).into_iter().flatten().flatten();
+        let journals = runs.filter_map(|run| std::fs::read_to_string(run.path().join("journal")).ok());
+        let began = journals.filter_map(|text| serde_json::from_str::<Value>(text.lines().next()?).ok());
+        let pids = began.filter_map(|entry| entry["pid"].as_u64().map(|pid| pid as u32));
+        let is_ours = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("__supervise"));
+        pids.filter(is_ours).collect()
     }
-}
-
-fn is_session_leader(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
-    rest.split_whitespace().nth(3).and_then(|session| session.parse().ok()) == Some(pid)
 }
 
 impl Drop for TestNode {

@@ -31,7 +31,7 @@ fn a_thousand_children_end_with_the_job() {
 fn memory_used_up_is_told_with_limit_and_peak() {
     root_or_skip!();
     let node = TestNode::start();
-    let id = node.submit("name: greedy\nmemory: 64MiB\ncommand: [python3, -c, \"x = bytearray(400 << 20); print(len(x))\"]\n");
+    let id = node.submit("name: greedy\nmemory: 64MiB\ncommand: [python3, -c, \"x = b'x' * (400 << 20); print(len(x))\"]\n");
     assert_eq!(node.wait(&id), 137);
     let show = node.show(&id);
     let cause = &show["runs"][0]["cause"];

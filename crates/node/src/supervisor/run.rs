@@ -116,7 +116,7 @@ impl Keeper {
             return None;
         }
         let existing = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-        let path = self.files.dir.join("hosts");
+        let path = self.files.dir.join(sandbox::HOSTS_FILE);
         let written = std::fs::write(&path, frameworks::hosts_file(&self.file.hostname, &existing));
         if let Err(error) = written {
             eprintln!("cannot write {}: {error}", path.display());

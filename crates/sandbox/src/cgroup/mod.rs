@@ -1,4 +1,4 @@
-//! The control group of one run: `/ashlar/<run>` in every hierarchy that limits, measures or kills.
+//! The control group of one run: `/ashlar/<run>-<where>` in every hierarchy that limits, measures or kills.
 //!
 //! The files are written here, not through `libcgroups`, for three reasons. Joining a v1 group by pid, as it
 //! does, makes the kernel wait out an RCU grace period (6 to 7 ms); a process that writes `0` to `tasks`, and
@@ -104,12 +104,12 @@ impl Mounts {
 
 impl Cgroup {
     /// Makes the run's groups, without any limit yet. The error says why this process cannot have groups.
-    pub fn create(run: RunId, mode: CgroupMode) -> Result<Cgroup, String> {
+    pub fn create(run: RunId, dir: &Path, mode: CgroupMode) -> Result<Cgroup, String> {
         if mode == CgroupMode::None {
             return Err("the machine has no control groups".into());
         }
         let mounts = Mounts::discover();
-        let name = run.to_string();
+        let name = group_name(run, dir);
         if mounts.limits_by_v1() {
             return v1::create(&mounts, &name);
         }
@@ -227,9 +227,9 @@ impl Cgroup {
     }
 
     /// Every group a run of this name can have on this machine, whoever made it.
-    pub fn of(run: RunId) -> Cgroup {
+    pub fn of(run: RunId, dir: &Path) -> Cgroup {
         let mounts = Mounts::discover();
-        let name = run.to_string();
+        let name = group_name(run, dir);
         let existing = |root: &Path| Some(root.join(PARENT).join(&name)).filter(|directory| directory.is_dir());
         Cgroup {
             v1: mounts.v1.iter().filter_map(|(controller, root)| Some((controller.clone(), existing(root)?))).collect(),
@@ -272,6 +272,14 @@ fn make(directory: &Path) -> Result<(), String> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(format!("making {}: {error}", directory.display())),
         _ => Ok(()),
     }
+}
+
+/// Run numbers begin at 1 in every state directory, so the name also says which directory the run belongs to:
+/// one node must never take, let alone kill, the group of another's run.
+fn group_name(run: RunId, dir: &Path) -> String {
+    // FNV-1a, 32 bits: names need to differ, not to be secret.
+    let hash = dir.as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    format!("{run}-{hash:08x}")
 }
 
 /// Makes a directory for a run that must be new: an old one of the same name may still have processes.

@@ -72,6 +72,10 @@ fn traces() -> Vec<String> {
     for root in ["cpu", "cpuacct", "cpuset", "memory", "devices", "pids", "freezer", "unified", ""] {
         let parent = Path::new("/sys/fs/cgroup").join(root).join("ashlar");
         for entry in std::fs::read_dir(parent).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+            // Others may use this machine's real runs at the same time; ours have numbers from nine milliards on.
+            if !entry.file_name().to_string_lossy().starts_with("900") || entry.file_name().len() < 10 {
+                continue;
+            }
             found.push(format!("control group {}", entry.path().display()));
         }
     }
@@ -80,8 +84,9 @@ fn traces() -> Vec<String> {
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
         let marked = std::fs::read(entry.path().join("environ")).is_ok_and(|text| text.windows(12).any(|part| part == b"ASHLAR_TEST="));
+        let program = std::fs::read_link(entry.path().join("exe")).ok() == std::env::current_exe().ok();
         let own = entry.file_name().to_string_lossy() == std::process::id().to_string();
-        if (name.trim() == "ashlar-init" || marked) && !own {
+        if (program || marked) && !own {
             found.push(format!("process {} {}", entry.file_name().to_string_lossy(), name.trim()));
         }
     }
