@@ -197,7 +197,11 @@ fn suggested(limit: Bytes) -> Bytes {
 /// A size as a job file takes it: `3GiB`.
 fn in_a_file(size: Bytes) -> String {
     let gib = Bytes::gib(1).0;
-    if size.0 >= gib && size.0 % gib == 0 { format!("{}GiB", size.0 / gib) } else { format!("{}MiB", size.0.div_ceil(Bytes::mib(1).0)) }
+    if size.0 >= gib && size.0.is_multiple_of(gib) {
+        format!("{}GiB", size.0 / gib)
+    } else {
+        format!("{}MiB", size.0.div_ceil(Bytes::mib(1).0))
+    }
 }
 
 fn out_of_memory(facts: &EndFacts<'_>, rank: Option<u32>, limit: Bytes, peak: Bytes) -> Finding {

@@ -13,6 +13,9 @@ const MOST_TASKS: u64 = 100_000;
 /// The queue of a job that names none.
 const DEFAULT_QUEUE: &str = "default";
 
+/// A dependency that can never be met any more, and how the other job ended, if it has.
+pub(crate) type Unmeetable = (Dependency, Option<JobState>);
+
 impl State {
     /// The queue a job of this spec would wait in, if its owner may submit there.
     pub fn queue_for(&self, spec: &JobSpec, owner: &Identity) -> Result<&Queue, Refusal> {
@@ -29,7 +32,7 @@ impl State {
         &self,
         after: &[Dependency],
         ended: &[(JobId, JobState)],
-    ) -> Result<(Vec<Dependency>, Option<(Dependency, Option<JobState>)>), Refusal> {
+    ) -> Result<(Vec<Dependency>, Option<Unmeetable>), Refusal> {
         let ended: BTreeMap<JobId, JobState> = ended.iter().copied().filter(|(_, state)| state.is_terminal()).collect();
         let mut open = vec![];
         let mut never = None;

@@ -1,7 +1,7 @@
 //! A simulated world around the real core: machines with supervisors, a disk, a network, people, and faults.
 //!
 //! Everything follows from one seed and a virtual clock, so `ASHLAR_SEED=7 cargo test -p cluster --test world replay -- --nocapture`
-//! shows again, line by line, what seed 7 did. Faults stop after a few virtual minutes; from then on every job must come to its end.
+//! shows again, line by line, what seed 7 did. Faults stop after two virtual minutes; from then on every job must come to its end.
 //! The rules are in [`Broken::rule`]; the code that checks them looks at what really executes, not at the books.
 
 mod checker;
@@ -84,11 +84,11 @@ pub struct Story {
 }
 
 /// Faults happen until here, measured from the beginning.
-const FAULTS: Span = Span::minutes(3);
+const FAULTS: Span = Span::minutes(2);
 /// After the last fault, machines go on reporting for so long: whatever was down is up again by then.
 const SETTLING: Span = Span::seconds(40);
 /// People type until here.
-const TYPING: Span = Span::seconds(150);
+const TYPING: Span = Span::seconds(100);
 /// All work must be over by then.
 const DEADLINE: Span = Span::hours(4);
 /// Virtual time begins here, so that a clock may also step back.
@@ -199,13 +199,7 @@ impl World {
                 Ok(())
             }
             Event::ToNode { site, assignment, link } => {
-                if self.network.link(site) == link && self.sites[site].powered {
-                    self.say(|| {
-                        format!("{} is told generation {} ({} runs)", assignment.machine, assignment.generation, assignment.runs.len())
-                    });
-                    self.sites[site].take(&assignment, self.now);
-                    self.watch(site);
-                }
+                self.told(site, &assignment, link);
                 Ok(())
             }
             Event::ToPerson { person, number, answer } => self.answered(person, number, answer),
@@ -220,20 +214,8 @@ impl World {
                 self.node_tick(site);
                 Ok(())
             }
-            Event::MachineUp { site } => {
-                self.sites[site].start_machine(self.now);
-                self.say(|| format!("m{site} is up"));
-                self.join(site);
-                self.report(site);
-                self.watch(site);
-                Ok(())
-            }
-            Event::NodeUp { site } => {
-                self.sites[site].start_node(self.now);
-                self.say(|| format!("the node of m{site} is up"));
-                self.join(site);
-                self.report(site);
-                self.watch(site);
+            Event::MachineUp { site } | Event::NodeUp { site } => {
+                self.site_up(site, matches!(event, Event::MachineUp { .. }));
                 Ok(())
             }
             Event::Types { person } => {
@@ -249,6 +231,26 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    fn told(&mut self, site: usize, assignment: &spec::Assignment, link: u64) {
+        if self.network.link(site) == link && self.sites[site].powered {
+            self.say(|| format!("{} is told generation {} ({} runs)", assignment.machine, assignment.generation, assignment.runs.len()));
+            self.sites[site].take(assignment, self.now);
+            self.watch(site);
+        }
+    }
+
+    fn site_up(&mut self, site: usize, machine: bool) {
+        if machine {
+            self.sites[site].start_machine(self.now);
+        } else {
+            self.sites[site].start_node(self.now);
+        }
+        self.say(|| format!("{}m{site} is up", if machine { "" } else { "the node of " }));
+        self.join(site);
+        self.report(site);
+        self.watch(site);
     }
 
     /// A report or a join from a machine, or a request of a person.
