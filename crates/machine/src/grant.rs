@@ -24,7 +24,7 @@ impl CpuShare {
 
 impl fmt::Display for CpuShare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&if self.0 % 1000 == 0 { format!("{}", self.0 / 1000) } else { format!("{:.2}", f64::from(self.0) / 1000.0) })
+        f.pad(&if self.0.is_multiple_of(1000) { format!("{}", self.0 / 1000) } else { format!("{:.2}", f64::from(self.0) / 1000.0) })
     }
 }
 
