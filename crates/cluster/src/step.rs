@@ -174,6 +174,7 @@ impl Core {
         if behind {
             gathered.tell.insert(machine);
         }
+        let report = self.state.essence(report, now);
         self.log(Command::Observe { report, at: now }, gathered)
     }
 

@@ -52,6 +52,19 @@ impl State {
         report.generation > ours || !self.news(report, ours, Time(0)).is_empty()
     }
 
+    /// The part of a report that is news at `at`, for the log: what is known already is not written again. A run
+    /// that has gone missing is named with its end, so that leaving out the others means nothing: generation 0 is
+    /// older than any order. Applying this does what applying the whole report would.
+    pub fn essence(&self, report: Report, at: Time) -> Report {
+        let ours = self.machines.get(&report.machine).map_or(0, |machine| machine.assignment_generation);
+        if report.generation > ours {
+            return report;
+        }
+        let news = self.news(&report, ours, at);
+        let runs = news.iter().filter_map(|(id, now)| Some(difference(self.jobs.get(id)?.live_run()?, now))).collect();
+        Report { machine: report.machine, generation: 0, runs }
+    }
+
     /// Runs that the report shows in a new light.
     fn news(&self, report: &Report, ours: u64, at: Time) -> BTreeMap<JobId, Run> {
         let mut news: BTreeMap<JobId, Run> = BTreeMap::new();
@@ -192,6 +205,26 @@ fn merged(known: &Run, said: &RunReport, at: Time) -> Option<Run> {
         run.usage = said.usage;
     }
     (run != *known).then_some(run)
+}
+
+/// What must be said to make `known` into `now`, which follows from it.
+fn difference(known: &Run, now: &Run) -> RunReport {
+    let phase = match &now.state {
+        RunState::Starting => RunPhase::Starting,
+        RunState::Running => RunPhase::Running,
+        RunState::Stopping => RunPhase::Stopping,
+        RunState::Ended(cause) => RunPhase::Ended(cause.clone()),
+    };
+    RunReport {
+        run: now.id,
+        phase,
+        started: now.started,
+        ended: now.ended,
+        ranks: now.ranks.iter().filter(|rank| !known.ranks.contains(rank)).cloned().collect(),
+        isolation: now.isolation.clone().filter(|_| known.isolation.is_none()),
+        stages: if known.stages == now.stages { vec![] } else { now.stages.clone() },
+        usage: now.usage,
+    }
 }
 
 fn progress(stages: &[StageTime]) -> (usize, usize) {

@@ -138,3 +138,42 @@ fn hardware_that_changes_is_news_and_the_same_is_not() {
     assert!(desk.apply(machine(4)).replan);
     assert_eq!(desk.state.machines()["m0"].machine.cpus.len(), 4);
 }
+
+/// The log keeps the news of a report only; the state must not be able to tell.
+#[test]
+fn the_essence_of_a_report_does_what_the_whole_does() {
+    let isolation = spec::IsolationReport { level: spec::IsolationLevel::Container, marks: vec![] };
+    let rank = |rank, state| RankReport { rank, state, pid: Some(30 + rank) };
+    let stage = |took| vec![StageTime { stage: "container".into(), began: Time(1), took }];
+    let (desk, _, run) = started();
+    let mut running = said(run, RunPhase::Running);
+    running.started = Some(Time(1_000_500));
+    running.isolation = Some(isolation);
+    running.stages = stage(None);
+    running.ranks = vec![rank(0, RankState::Running), rank(1, RankState::Running)];
+    let mut stopping = running.clone();
+    stopping.phase = RunPhase::Stopping;
+    stopping.stages = stage(Some(Span(4)));
+    stopping.ranks[1] = rank(1, RankState::Exited { code: 9 });
+    let mut ended = stopping.clone();
+    ended.phase = RunPhase::Ended(EndCause::Exit { rank: 1, code: 9 });
+    ended.usage = Some(Usage::default());
+    let stories: [&[(u64, Vec<RunReport>)]; 4] = [
+        &[(1, vec![running.clone()]), (1, vec![stopping.clone()]), (1, vec![ended])],
+        &[(1, vec![running.clone()]), (1, vec![running.clone()]), (1, vec![])],
+        &[(0, vec![]), (1, vec![stopping]), (0, vec![])],
+        &[(7, vec![running]), (8, vec![])],
+    ];
+    for story in stories {
+        let (mut whole, mut short) = (desk.state.clone(), desk.state.clone());
+        for (generation, runs) in story {
+            let report = Report { machine: "m0".into(), generation: *generation, runs: runs.clone() };
+            let at = Time(2_000_000);
+            let essence = short.essence(report.clone(), at);
+            let one = whole.apply(&Command::Observe { report, at }).unwrap();
+            let two = short.apply(&Command::Observe { report: essence, at }).unwrap();
+            assert_eq!(one.changed, two.changed);
+            assert_eq!(whole.checkpoint().unwrap(), short.checkpoint().unwrap());
+        }
+    }
+}
