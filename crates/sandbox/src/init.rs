@@ -21,13 +21,16 @@ pub(crate) struct Plan {
     pub first: bool,
 }
 
-/// Runs the plan to its end. Never returns.
+/// Runs the plan to its end. Never returns, not even by a panic: this process is a fork of the supervisor and
+/// must not go on with the supervisor's work.
 pub(crate) fn run(plan: &Plan) -> ! {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| live(plan)));
+    sys::exit_now(72)
+}
+
+fn live(plan: &Plan) -> ! {
     let _ = rustix::thread::set_name(c"ashlar-init");
-    // Collected before it is used: the ranks are borrowed again below.
-    let mut keep: Vec<_> = plan.ranks.borrow().iter().filter_map(|rank| rank.output.as_ref()).map(AsRawFd::as_raw_fd).collect();
-    keep.push(plan.socket.as_raw_fd());
-    sys::close_all_but(&keep);
+    keep_only_our_descriptors(plan);
     if plan.first {
         // The supervisor's kill must reach us even if we hang. Set in the container's init only: elsewhere
         // our death would let the descendants live on.
@@ -58,6 +61,12 @@ pub(crate) fn run(plan: &Plan) -> ! {
     kill_everything(plan);
     Up::AllDone.send(&plan.socket);
     sys::exit_now(0)
+}
+
+fn keep_only_our_descriptors(plan: &Plan) {
+    let ranks = plan.ranks.borrow();
+    let outputs = ranks.iter().filter_map(|rank| rank.output.as_ref()).map(AsRawFd::as_raw_fd);
+    sys::close_all_but(&outputs.chain([plan.socket.as_raw_fd()]).collect::<Vec<_>>());
 }
 
 /// Starts every rank before waiting for any; one that fails takes the others with it, as a gang starts

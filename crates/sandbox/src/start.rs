@@ -148,7 +148,9 @@ fn attempt(
             // Our end of the socket must not live on in the run: its closing is how init learns of our death.
             drop((events, reads, answer));
             let order = Order { workload, cgroup, in_v2, applied, socket, outputs: writes };
-            helper(order, why, question)
+            // A fork of the supervisor must not go on with the supervisor's work, whatever happens.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| helper_main(order, why, question)));
+            sys::exit_now(72)
         }
         sys::Forked::Parent(helper) => {
             drop((socket, writes, question));
@@ -197,7 +199,7 @@ fn follow(
 }
 
 /// The forked helper's life.
-fn helper(order: Order, why: Option<&str>, question: OwnedFd) -> ! {
+fn helper_main(order: Order, why: Option<&str>, question: OwnedFd) -> ! {
     // Its length first: copies of the pipe may stay open in the run for a while.
     let tell = move |result: Result<Built, Failure>| {
         let text = serde_json::to_vec(&result).unwrap_or_default();

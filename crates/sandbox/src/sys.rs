@@ -184,12 +184,16 @@ pub fn mask(numbers: impl Iterator<Item = u32>) -> Vec<u64> {
 
 /// All signals to their default action and none blocked: what a program expects at its start.
 pub fn default_signals() {
-    // SAFETY: an empty set and the default action are valid; SIGKILL, SIGSTOP and the two signals of the C
-    // library refuse and are left as they are.
+    /// Larger than the kernel's `struct sigaction` of any architecture; all zero means the default action.
+    const DEFAULT: [u64; 8] = [0; 8];
+    const BYTES_OF_SET: usize = 8;
+    for signal in 1..=64 {
+        // SAFETY: the action is read and the old one not asked for; SIGKILL and SIGSTOP refuse. Called directly,
+        // because the C library keeps its hands on two of the signals, which an ancestor may have ignored.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), std::ptr::null::<u64>(), BYTES_OF_SET) };
+    }
+    // SAFETY: the set is initialised before use.
     unsafe {
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());

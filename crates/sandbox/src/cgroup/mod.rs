@@ -21,7 +21,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Name of the group that holds all runs.
 const PARENT: &str = "ashlar";
@@ -200,30 +200,28 @@ impl Cgroup {
         pids
     }
 
-    /// Kills what is left and removes the groups. Waits up to two seconds for the kernel to let go of them.
+    /// Kills what is left and removes the groups. Waits up to five seconds for the kernel to let go of them.
     pub fn remove(&self) -> Vec<String> {
-        let mut errors = Vec::new();
-        for directory in self.directories() {
-            let mut wait = Duration::from_micros(200);
-            loop {
-                match fs::remove_dir(directory) {
-                    Ok(()) => break,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                    Err(error) if error.raw_os_error() == Some(libc::EBUSY) && wait < Duration::from_secs(1) => {
-                        if fs::read_to_string(directory.join("cgroup.procs")).is_ok_and(|text| !text.trim().is_empty()) {
-                            self.kill();
-                        }
-                        std::thread::sleep(wait);
-                        wait *= 2;
+        let end = Instant::now() + Duration::from_secs(5);
+        self.directories().filter_map(|directory| self.remove_one(directory, end).err()).collect()
+    }
+
+    fn remove_one(&self, directory: &Path, end: Instant) -> Result<(), String> {
+        let mut pause = Duration::from_micros(100);
+        loop {
+            match fs::remove_dir(directory) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < end => {
+                    if fs::read_to_string(directory.join("cgroup.procs")).is_ok_and(|text| !text.trim().is_empty()) {
+                        self.kill();
                     }
-                    Err(error) => {
-                        errors.push(format!("removing the control group {}: {error}", directory.display()));
-                        break;
-                    }
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(20));
                 }
+                Err(error) => return Err(format!("removing the control group {}: {error}", directory.display())),
             }
         }
-        errors
     }
 
     /// Every group a run of this name can have on this machine, whoever made it.
@@ -278,7 +276,8 @@ fn make(directory: &Path) -> Result<(), String> {
 /// one node must never take, let alone kill, the group of another's run.
 fn group_name(run: RunId, dir: &Path) -> String {
     // FNV-1a, 32 bits: names need to differ, not to be secret.
-    let hash = dir.as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        dir.as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     format!("{run}-{hash:08x}")
 }
 

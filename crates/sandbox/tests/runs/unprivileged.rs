@@ -166,6 +166,7 @@ fn process_level_supervisor_killed(directory: &Path) {
     );
     let pid = unsafe { libc::fork() };
     if pid == 0 {
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         let _started = sandbox::start(&workload).unwrap();
         loop {
             unsafe { libc::pause() };
