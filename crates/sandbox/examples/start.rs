@@ -175,6 +175,7 @@ fn bundle(directory: &Path, program: &str) {
             mounts.push(serde_json::json!({ "destination": entry.path(), "type": "bind", "source": entry.path(), "options": options }));
         }
     }
+    let namespaces = ["pid", "ipc", "uts", "mount", "cgroup"].map(|kind| serde_json::json!({ "type": kind }));
     let config = serde_json::json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -189,7 +190,7 @@ fn bundle(directory: &Path, program: &str) {
                 "devices": [{ "allow": false, "access": "rwm" }],
                 "memory": { "limit": 268435456u64 }, "pids": { "limit": 6144 }, "cpu": { "shares": 1024, "cpus": "0", "mems": "0" },
             },
-            "namespaces": ["pid", "ipc", "uts", "mount", "cgroup"].map(|kind| serde_json::json!({ "type": kind })),
+            "namespaces": namespaces,
         },
     });
     std::fs::write(bundle.join("config.json"), config.to_string()).unwrap();

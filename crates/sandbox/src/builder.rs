@@ -79,9 +79,10 @@ impl Order<'_> {
 }
 
 fn without_groups(marks: &mut Marks, reason: &str) {
-    for what in ["memory", "pids", "cpu", "cpus", "memory nodes"] {
+    for what in ["memory", "pids", "cpu", "memory nodes"] {
         marks.no(what, reason);
     }
+    marks.no("cpus", format!("{reason}; set as an affinity, which a rank may change"));
 }
 
 /// Builds namespaces and starts init in them. The caller is a forked child that exits after it.

@@ -140,9 +140,12 @@ fn kill_everything(plan: &Plan) {
 /// Kills all descendants of `root`. Stopping each one first keeps a fork bomb from outrunning the walk. Gives up
 /// after a while: a process that waits for a dead disk cannot be killed by anybody.
 pub(crate) fn kill_descendants(root: libc::pid_t) {
+    let mut empty = 0;
     for round in 0..200u64 {
         let descendants = descendants(root);
-        if descendants.is_empty() {
+        // A process whose parent ends during the walk can be missed by it, but not by the next one.
+        empty = if descendants.is_empty() { empty + 1 } else { 0 };
+        if empty == 2 {
             return;
         }
         for pid in &descendants {
@@ -160,21 +163,21 @@ pub(crate) fn kill_descendants(root: libc::pid_t) {
 /// Living processes below `root`, from the parent each process names in `/proc/PID/stat`.
 fn descendants(root: libc::pid_t) -> Vec<libc::pid_t> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let mut children: BTreeMap<libc::pid_t, Vec<libc::pid_t>> = BTreeMap::new();
+    let mut children: BTreeMap<libc::pid_t, Vec<(libc::pid_t, bool)>> = BTreeMap::new();
     for pid in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
         let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { continue };
-        if let Some((state, parent)) = state_and_parent(&String::from_utf8_lossy(&stat))
-            && state != 'Z'
-        {
-            children.entry(parent).or_default().push(pid);
+        if let Some((state, parent)) = state_and_parent(&String::from_utf8_lossy(&stat)) {
+            children.entry(parent).or_default().push((pid, !matches!(state, 'Z' | 'X')));
         }
     }
     let mut found = Vec::new();
     let mut open = vec![root];
     while let Some(pid) = open.pop() {
-        let below = children.remove(&pid).unwrap_or_default();
-        open.extend(&below);
-        found.extend(below);
+        for (child, living) in children.remove(&pid).unwrap_or_default() {
+            // One that has just died still leads to children read before it did.
+            open.push(child);
+            found.extend(living.then_some(child));
+        }
     }
     found
 }

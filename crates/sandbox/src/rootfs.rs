@@ -310,7 +310,7 @@ impl<'a> Tree<'a> {
     fn inside(&self, path: &Path) -> io::Result<OwnedFd> {
         let relative: PathBuf = path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
         if relative.as_os_str().is_empty() {
-            return Ok(self.root_fd.try_clone()?);
+            return self.root_fd.try_clone();
         }
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         Ok(rustix::fs::openat2(&self.root_fd, &relative, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)?)
@@ -356,7 +356,11 @@ impl<'a> Tree<'a> {
 
     /// Attaches a tree at a path of the run, read-only or not.
     fn put(&self, tree: &OwnedFd, path: &Path, attributes: u64, recursive: bool) -> Result<(), Failure> {
-        sys::mount_attributes(tree, attributes, recursive).map_err(failed(format!("setting the mount flags of {}", path.display())))?;
+        sys::mount_attributes(tree, attributes, recursive).map_err(|error| Failure {
+            // Before Linux 5.12 there is no such call.
+            unavailable: error.raw_os_error() == Some(libc::ENOSYS),
+            ..failed(format!("setting the mount flags of {}", path.display()))(error)
+        })?;
         let target = self.inside(path).map_err(failed(format!("opening the mount point {}", path.display())))?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         rustix::mount::move_mount(tree, "", &target, "", flags).map_err(|error| failed(format!("mounting {}", path.display()))(error))

@@ -186,10 +186,7 @@ impl Started {
     pub fn finish(mut self) -> Vec<String> {
         let mut errors = Vec::new();
         self.kill();
-        if !self.reap() && self.reaped_micros.is_none() {
-            if self.isolation.level == IsolationLevel::Process && !self.done {
-                while self.next_event().is_some() {}
-            }
+        if !self.reap() {
             self.wait_for_init(&mut errors);
         }
         if self.isolation.level == IsolationLevel::Process {

@@ -194,4 +194,25 @@ mod tests {
         assert_eq!(DeviceRule::open(false, 195, Some(255)).v1_text(), "c 195:255 rwm");
         assert_eq!(DeviceRule::basic().last().map(DeviceRule::v1_text).as_deref(), Some("b *:* m"));
     }
+
+    /// The kernel's own word on the program, in whichever v2 tree there is: a group of its own, a shell in it.
+    #[test]
+    fn the_kernel_takes_the_program() {
+        let Some(root) = crate::cgroup::Mounts::discover().v2.filter(|_| sys::effective_uid() == 0) else {
+            eprintln!("skipped: needs root and a cgroup v2 tree");
+            return;
+        };
+        let group = root.join(format!("ashlar-filter-test-{}", std::process::id()));
+        std::fs::create_dir(&group).unwrap();
+        let attached = attach(&group, &DeviceRule::basic());
+        let open = |path: &str| {
+            let script = format!("echo $$ > {}/cgroup.procs && exec 3< {path}", group.display());
+            std::process::Command::new("/bin/sh").args(["-c", &script]).stderr(std::process::Stdio::null()).status().unwrap().success()
+        };
+        let answers = (open("/dev/zero"), open("/dev/kmsg"));
+        let removed = std::fs::remove_dir(&group);
+        attached.unwrap();
+        removed.unwrap();
+        assert_eq!(answers, (true, false));
+    }
 }

@@ -93,3 +93,66 @@ pub fn counters(directory: &Path) -> Counters {
         oom_kills: read_keyed(&directory.join("memory.events"), "oom_kill").unwrap_or(0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Control files that take whatever is written, as a stand-in for a kernel with all controllers.
+    fn group(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for (file, content) in files {
+            fs::write(directory.path().join(file), content).unwrap();
+        }
+        directory
+    }
+
+    const LIMITS: [&str; 7] = ["memory.max", "memory.swap.max", "pids.max", "cpu.weight", "cpu.max", "cpuset.cpus", "cpuset.mems"];
+
+    fn limits() -> Limits {
+        Limits {
+            memory: 64 << 20,
+            pids: 100,
+            cpu_milli: 250,
+            cap_cpu: true,
+            cpus: "2-3".parse().unwrap(),
+            mems: "1".parse().unwrap(),
+            devices: vec![],
+        }
+    }
+
+    #[test]
+    fn every_limit_has_its_file() {
+        let directory = group(&LIMITS.map(|file| (file, "")));
+        let applied = apply(directory.path(), &limits());
+        let failed: Vec<_> = applied.iter().filter(|(_, result)| result.is_err()).map(|(what, _)| *what).collect();
+        // A plain directory is no group to attach a filter to.
+        assert_eq!(failed, ["devices"]);
+        let written: Vec<String> = LIMITS.iter().map(|file| fs::read_to_string(directory.path().join(file)).unwrap()).collect();
+        assert_eq!(written, ["67108864", "0", "100", "25", "25000 100000", "2-3", "1"]);
+    }
+
+    #[test]
+    fn a_missing_controller_is_told_and_stops_nothing_else() {
+        let directory = group(&[("memory.max", ""), ("pids.max", "")]);
+        let applied = apply(directory.path(), &Limits { cap_cpu: false, ..limits() });
+        for (what, result) in applied {
+            assert_eq!(result.is_ok(), ["memory", "pids"].contains(&what), "{what}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn counters_are_read_where_they_are() {
+        let files = [
+            ("memory.peak", "1000\n"),
+            ("memory.max", "max\n"),
+            ("cpu.stat", "usage_usec 42\nuser_usec 40\n"),
+            ("memory.events", "low 0\noom 2\noom_kill 1\noom_group_kill 0\n"),
+        ];
+        let directory = group(&files);
+        let read = counters(directory.path());
+        assert_eq!((read.memory_peak, read.memory_limit, read.cpu_micros, read.oom_kills), (Some(1000), None, Some(42), 1));
+        let nothing = counters(group(&[]).path());
+        assert_eq!((nothing.memory_peak, nothing.cpu_micros, nothing.oom_kills), (None, None, 0));
+    }
+}
