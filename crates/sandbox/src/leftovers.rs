@@ -1,6 +1,7 @@
 //! Cleaning up after a supervisor that was killed.
 
 use crate::cgroup::Cgroup;
+use crate::init::kill_descendants;
 use crate::started::remove_files;
 use serde::{Deserialize, Serialize};
 use spec::RunId;
@@ -40,13 +41,19 @@ impl Process {
         Some(Process { pid, born: born(pid)?, boot: boot()? })
     }
 
-    /// Kills the process if it is still the one recorded. The descriptor is taken first: what it stands for
-    /// cannot change any more while the birth is compared.
+    /// Kills the process and all below it, if it is still the one recorded. The descriptor is taken first: what
+    /// it stands for cannot change any more while the birth is compared. A run's init may be busy ending its run
+    /// by itself; it is stopped, not killed, while the others are looked for, because it is what orphans of the
+    /// run become children of.
     fn kill(&self) -> bool {
+        use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
         let Some(pid) = rustix::process::Pid::from_raw(self.pid) else { return false };
-        let Ok(descriptor) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { return false };
-        Process::of(self.pid).as_ref() == Some(self)
-            && rustix::process::pidfd_send_signal(&descriptor, rustix::process::Signal::KILL).is_ok()
+        let Ok(descriptor) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+        if Process::of(self.pid).as_ref() != Some(self) || pidfd_send_signal(&descriptor, Signal::STOP).is_err() {
+            return false;
+        }
+        kill_descendants(self.pid);
+        pidfd_send_signal(&descriptor, Signal::KILL).is_ok()
     }
 }
 

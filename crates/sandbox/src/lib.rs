@@ -15,6 +15,7 @@ mod cgroup;
 mod error;
 mod init;
 mod leftovers;
+mod memory;
 mod oci;
 mod probe;
 mod rank;
@@ -29,6 +30,7 @@ mod workload;
 
 pub use error::{SandboxError, level_name};
 pub use leftovers::cleanup_leftovers;
+pub use memory::shed;
 pub use probe::{Capabilities, capabilities};
 pub use rootfs::HOSTS_FILE;
 pub use start::start;

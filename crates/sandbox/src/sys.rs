@@ -241,6 +241,22 @@ pub fn close_all_but(keep: &[RawFd]) {
     }
 }
 
+/// Gives free pieces of the heap back to the kernel.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: touches only the allocator's own free memory.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
+/// Drops the pages of a private, read-only mapping of a file that was never written to: the kernel reads them again
+/// from the file when they are used.
+pub fn forget_pages(start: usize, end: usize) {
+    // SAFETY: the caller read from the kernel that no page of the mapping differs from its file.
+    unsafe { libc::madvise(start as *mut libc::c_void, end.saturating_sub(start), libc::MADV_DONTNEED) };
+}
+
 /// A list for `execve`: pointers to the strings, then null.
 pub fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
