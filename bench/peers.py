@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 
 STAMP_C = r"""
@@ -26,6 +27,13 @@ int main(int argc, char **argv) {
     return write(fd, text, n) == n ? 0 : 1;
 }
 """
+
+
+def place() -> pathlib.Path:
+    """A folder that jobs can see: /tmp and /var/tmp are private to each of them."""
+    folder = pathlib.Path(__file__).resolve().parent.parent / "target" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def build_stamp(folder: pathlib.Path) -> pathlib.Path:
@@ -64,7 +72,9 @@ class Ashlar:
     """A node of its own in a folder of its own."""
 
     def __init__(self, program: str, folder: pathlib.Path):
-        self.program, self.state = program, folder / "state"
+        # The path of a socket must be short.
+        self.place = tempfile.TemporaryDirectory(prefix="ashlar-bench-")
+        self.program, self.state = program, pathlib.Path(self.place.name) / "state"
         self.daemon = subprocess.Popen(self.command("up"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         if not self.daemon.stdout.readline():
             raise SystemExit("the node did not start")
@@ -75,6 +85,7 @@ class Ashlar:
     def stop(self):
         self.daemon.terminate()
         self.daemon.wait()
+        self.place.cleanup()
 
 
 class Slurm:

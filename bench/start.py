@@ -33,7 +33,7 @@ def main():
     arguments.add_argument("--slurm-rounds", type=int, default=15)
     arguments.add_argument("--no-slurm", action="store_true")
     options = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ashlar-bench-", dir="/var/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="ashlar-bench-", dir=peers.place()) as name:
         folder = pathlib.Path(name)
         folder.chmod(0o755)
         stamp = peers.build_stamp(folder)

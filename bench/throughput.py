@@ -54,7 +54,7 @@ def main():
     arguments.add_argument("--no-slurm", action="store_true")
     options = arguments.parse_args()
     result = {}
-    with tempfile.TemporaryDirectory(prefix="ashlar-bench-", dir="/var/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="ashlar-bench-", dir=peers.place()) as name:
         folder = pathlib.Path(name)
         folder.chmod(0o755)
         node = peers.Ashlar(options.program, folder)

@@ -57,6 +57,7 @@ pub enum Command {
     /// Make, list or revoke tokens for talking to a node over TLS
     Token(Token),
     /// Print the JSON Schema of job files
+    #[command(after_help = "Examples:\n  ashlar schema > job.schema.json    # for the YAML plug-in of an editor")]
     Schema,
     /// Print a completion script for a shell
     Completions(Completions),
@@ -208,11 +209,11 @@ pub struct Plan {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ashlar jobs\n  ashlar jobs --state running --state waiting\n  ashlar jobs --all --json | jq '.[] | select(.exit_code != 0) | .id'"
+    after_help = "Examples:\n  ashlar jobs\n  ashlar jobs --in running --in waiting\n  ashlar jobs --all --json | jq '.[] | select(.exit_code != 0) | .id'"
 )]
 pub struct Jobs {
     /// Only jobs in this state; may be repeated
-    #[arg(long = "state-is", visible_alias = "in", value_name = "STATE")]
+    #[arg(long = "in", value_name = "STATE")]
     pub states: Vec<String>,
     /// Only jobs of this person
     #[arg(long)]
@@ -234,6 +235,7 @@ pub struct Jobs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  ashlar show 17\n  ashlar show 17 --json | jq .runs[-1].isolation")]
 pub struct Show {
+    /// Job, such as 17, or 17.3 for a task of an array
     pub job: JobId,
     /// Print JSON
     #[arg(long)]
@@ -245,6 +247,7 @@ pub struct Show {
     after_help = "Examples:\n  ashlar logs 17\n  ashlar logs 17 --rank 1 --follow\n  ashlar logs 17 --run 17-1      # an earlier attempt"
 )]
 pub struct Logs {
+    /// Job, such as 17, or 17.3 for a task of an array
     pub job: JobId,
     /// Only this rank, byte for byte [default: all ranks, each line with its rank where there are several]
     #[arg(long, value_name = "N")]
@@ -260,6 +263,7 @@ pub struct Logs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  ashlar why 17")]
 pub struct Why {
+    /// Job, such as 17, or 17.3 for a task of an array
     pub job: JobId,
     /// Print JSON
     #[arg(long)]
@@ -269,7 +273,8 @@ pub struct Why {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  ashlar cancel 17\n  ashlar cancel 17 18 --now     # no signal, no grace")]
 pub struct Cancel {
-    #[arg(required = true)]
+    /// Jobs, such as 17, or 17.3 for a task of an array
+    #[arg(required = true, value_name = "JOB")]
     pub jobs: Vec<JobId>,
     /// Kill at once instead of asking first
     #[arg(long)]
@@ -279,6 +284,7 @@ pub struct Cancel {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  ashlar wait 17\n  ashlar wait 17 --timeout 10m")]
 pub struct Wait {
+    /// Job, such as 17, or 17.3 for a task of an array
     pub job: JobId,
     /// Give up after this long, with exit code 1
     #[arg(long, value_name = "TIME")]
@@ -344,7 +350,10 @@ pub enum TokenAction {
         json: bool,
     },
     /// Revoke a token
-    Revoke { id: String },
+    Revoke {
+        /// As `ashlar token list` shows it
+        id: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -352,5 +361,6 @@ pub enum TokenAction {
     after_help = "Examples:\n  ashlar completions bash > /etc/bash_completion.d/ashlar\n  ashlar completions zsh > ~/.zfunc/_ashlar\n  ashlar completions fish > ~/.config/fish/completions/ashlar.fish"
 )]
 pub struct Completions {
+    /// Your shell
     pub shell: clap_complete::Shell,
 }

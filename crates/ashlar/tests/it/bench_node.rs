@@ -143,7 +143,9 @@ impl TestNode {
         let journals = runs.filter_map(|run| std::fs::read_to_string(run.path().join("journal")).ok());
         let began = journals.filter_map(|text| serde_json::from_str::<Value>(text.lines().next()?).ok());
         let pids = began.filter_map(|entry| entry["pid"].as_u64().map(|pid| pid as u32));
-        let is_ours = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("__supervise"));
+        let is_ours = |pid: &u32| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("__supervise"))
+        };
         pids.filter(is_ours).collect()
     }
 }

@@ -148,6 +148,8 @@ impl Keeper {
         let mut grace: Option<(Stopwatch, Span)> = None;
         let mut over = false;
         let mut told_running = false;
+        // Most runs are either over by then or take much longer.
+        let mut to_shed = Some(Span::seconds(1));
         // An order that came before the signal handler is met here.
         let mut orders_to_read = true;
         while !over || gang.open.iter().any(|open| *open) {
@@ -195,7 +197,12 @@ impl Keeper {
                 // Children that outlived their rank are killed with it; what they printed has been read.
                 break;
             }
+            if to_shed.is_some_and(|span| running_since.elapsed() >= span) {
+                to_shed = None;
+                sandbox::shed();
+            }
             let deadlines = [
+                to_shed.map(|span| Span(span.0.saturating_sub(running_since.elapsed().0))),
                 limit.map(|span| Span(span.0.saturating_sub(running_since.elapsed().0))),
                 grace.map(|(since, span)| Span(span.0.saturating_sub(since.elapsed().0))),
             ];
