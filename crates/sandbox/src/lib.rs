@@ -21,6 +21,7 @@ mod probe;
 mod rank;
 mod report;
 mod rootfs;
+mod scratch;
 mod seccomp;
 mod start;
 mod started;

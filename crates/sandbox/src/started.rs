@@ -3,7 +3,7 @@
 use crate::cgroup::{Cgroup, Counters};
 use crate::error::SandboxError;
 use crate::init::kill_descendants;
-use crate::rootfs::Scratch;
+use crate::scratch::Scratch;
 use crate::sys;
 use crate::wire::{self, Down, Received, Up};
 use machine::Bytes;
