@@ -31,7 +31,7 @@ pub enum Command {
     /// Start the node in the foreground
     Up(Up),
     /// Submit a command, follow its output, and exit with its exit code
-    Run(Run),
+    Run(Box<Run>),
     /// Validate and submit job files; prints the job id
     Submit(Submit),
     /// Show what submitting a job file would lead to, and why

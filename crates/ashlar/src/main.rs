@@ -46,7 +46,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     let place = state::Place::choose(&arguments)?;
     match arguments.command {
         Command::Up(up) => command::up::run(&place, up),
-        Command::Run(run) => command::run::run(&place, run),
+        Command::Run(run) => command::run::run(&place, *run),
         Command::Submit(submit) => command::submit::run(&place, submit),
         Command::Plan(plan) => command::plan::run(&place, plan),
         Command::Jobs(jobs) => command::jobs::run(&place, jobs),

@@ -82,7 +82,7 @@ fn describe(flags: &JobFlags, command: Vec<String>) -> Result<JobSpec, Failure> 
     let workdir = workdir.canonicalize().map_err(|error| Failure::input(format!("--workdir {}: {error}", workdir.display())))?;
     let program = command.first().cloned().unwrap_or_default();
     let program = Path::new(&program).file_name().map_or_else(|| "job".into(), |name| name.to_string_lossy().into_owned());
-    let mut job = JobSpec::command_job(flags.name.as_deref().unwrap_or(&program), command, &workdir.display().to_string());
+    let mut job = JobSpec::command_job(flags.name.as_deref().unwrap_or(&program), command, workdir.display().to_string());
     resources(&mut job, flags)?;
     order(&mut job, flags)?;
     surroundings(&mut job, flags, &workdir)?;

@@ -83,10 +83,10 @@ pub fn print_run(out: &mut impl Write, run: &RunView) -> io::Result<()> {
         let (yes, no): (Vec<_>, Vec<_>) = isolation.marks.iter().partition(|mark| mark.enforced == Enforced::Yes);
         writeln!(out, "  isolation: {}", level(isolation.level))?;
         for mark in yes {
-            writeln!(out, "    + {:<12} {}", mark.what, mark.detail)?;
+            writeln!(out, "    + {:<17} {}", mark.what, mark.detail)?;
         }
         for mark in no {
-            writeln!(out, "    - {:<12} not enforced: {}", mark.what, mark.detail)?;
+            writeln!(out, "    - {:<17} not enforced: {}", mark.what, mark.detail)?;
         }
     }
     Ok(())
