@@ -2,6 +2,7 @@
 
 use crate::listing;
 use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// The asked thing failed, or would wait.
@@ -63,13 +64,14 @@ impl Failure {
     }
 
     pub fn report(&self) -> ExitCode {
+        let mut stderr = std::io::stderr().lock();
         if self.rendered {
-            eprintln!("{}", self.message.trim_end());
+            let _ = writeln!(stderr, "{}", self.message.trim_end());
         } else {
-            eprintln!("{} {}", listing::paint_error("error:"), self.message);
+            let _ = writeln!(stderr, "{} {}", listing::paint_error("error:"), self.message);
         }
         if let Some(hint) = &self.hint {
-            eprintln!("{} {hint}", listing::paint_hint("hint:"));
+            let _ = writeln!(stderr, "{} {hint}", listing::paint_hint("hint:"));
         }
         ExitCode::from(self.code)
     }

@@ -1,7 +1,7 @@
 //! Printing the output of a job while it is being written.
 
 use crate::failure::Failure;
-use crate::state::Place;
+use crate::state::{Place, patiently};
 use api::{Client, ClientError, LogRequest};
 use spec::{JobId, RunId};
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ const LINE: usize = 64 << 10;
 /// All ranks at once, each line with its rank in front where there are several.
 pub fn print_ranks(place: &Place, wanted: Wanted, ranks: u32) -> Result<(), Failure> {
     if ranks <= 1 {
-        return print_rank(&place.connect()?, wanted, 0, &mut |data| io::stdout().lock().write_all(data));
+        return print_rank(&place.connect()?, wanted, 0, &mut print_now);
     }
     let out = Mutex::new(io::stdout());
     let results: Vec<Result<(), Failure>> = std::thread::scope(|scope| {
@@ -44,6 +44,13 @@ pub fn print_ranks(place: &Place, wanted: Wanted, ranks: u32) -> Result<(), Fail
     results.into_iter().collect()
 }
 
+/// To stdout at once: a progress bar has no newline for the buffer to wait for.
+pub fn print_now(data: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(data)?;
+    out.flush()
+}
+
 /// One rank, byte for byte, into `print`.
 pub fn print_rank(client: &Client, wanted: Wanted, rank: u32, print: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), Failure> {
     let mut offset = 0;
@@ -51,7 +58,7 @@ pub fn print_rank(client: &Client, wanted: Wanted, rank: u32, print: &mut dyn Fn
     let mut attempt = wanted.attempt;
     loop {
         let wait_ms = if wanted.follow { api::WAIT_MAX_MS } else { 0 };
-        let piece = client.logs(&LogRequest { job: wanted.job, attempt, rank, offset, max: PIECE, wait_ms })?;
+        let piece = patiently(|| client.logs(&LogRequest { job: wanted.job, attempt, rank, offset, max: PIECE, wait_ms }))?;
         if run.is_none() {
             run = piece.run;
             // From here on this run, so that a new attempt cannot be mixed into the output of the old.
@@ -83,10 +90,10 @@ fn next_attempt(client: &Client, wanted: Wanted, run: Option<RunId>) -> Result<O
     }
     let mut seen: Option<String> = None;
     loop {
-        let reply = client.follow(wanted.job, seen.as_deref(), api::WAIT_MAX_MS)?;
-        let newest = reply.job.runs.last().map(|run| run.run.attempt);
-        if newest > run.map(|run| run.attempt) {
-            return Ok(newest);
+        let reply = patiently(|| client.follow(wanted.job, seen.as_deref(), api::WAIT_MAX_MS))?;
+        let next = reply.job.runs.iter().map(|run| run.run.attempt).find(|attempt| Some(*attempt) > run.map(|run| run.attempt));
+        if next.is_some() {
+            return Ok(next);
         }
         if reply.job.row.ended.is_some() {
             return Ok(None);

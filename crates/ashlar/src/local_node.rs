@@ -52,8 +52,20 @@ impl LocalNode {
         Ok(LocalNode { child: Some(child) })
     }
 
+    /// Of the node, where this process started it.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     pub fn started(&self) -> bool {
         self.child.is_some()
+    }
+}
+
+/// Asks a node that this process started to stop, from a thread that does not own it.
+pub fn stop(pid: Option<u32>) {
+    if let Some(pid) = pid.and_then(|pid| Pid::from_raw(pid as i32)) {
+        let _ = kill_process(pid, Signal::TERM);
     }
 }
 

@@ -4,6 +4,7 @@ use crate::arguments::Arguments;
 use crate::failure::{self, Failure};
 use api::{Client, ClientError, ErrorKind};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// The state directory, or the address of a node elsewhere.
 #[derive(Clone, Debug)]
@@ -64,6 +65,23 @@ impl From<ClientError> for Failure {
         match error.hint() {
             Some(hint) => failure.hint(hint),
             None => failure,
+        }
+    }
+}
+
+/// How long a command that waits for a job bears with a node that is being restarted.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again while the node is away for a moment: a restart of the node is no end of the job. Only for questions,
+/// which may be asked twice.
+pub fn patiently<T>(mut ask: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Err(error) if error.kind() == ErrorKind::Unavailable && began.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            other => return other,
         }
     }
 }

@@ -201,20 +201,30 @@ impl Keeper {
             self.runs.remove(&run);
             return;
         }
+        let watched = !gone && self.runs.get(&run).is_some_and(|kept| kept.pidfd.is_some());
+        // The lock before the journal: when nobody holds it any more, the journal read after that is final. The
+        // holder may be another process than the one we started, when two nodes in a row started one.
+        let found = match watched {
+            true => None,
+            false => match living_holder(&files) {
+                Ok(found) => found,
+                Err(error) => {
+                    // Not knowing is no reason to bury it: it is looked at again, but not a thousand times a second.
+                    tracing::error!("cannot tell whether the supervisor of run {run} lives: {error}");
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                    return;
+                }
+            },
+        };
         let (mut pidfd, mut child, mut ranks) = match self.runs.remove(&run) {
             Some(kept) => (kept.pidfd, kept.child, Some(kept.report.ranks.len() as u32)),
             None => (None, None, None),
         };
-        if gone {
-            pidfd = None;
-            if let Some(mut dead) = child.take() {
-                let _ = dead.wait();
-            }
+        if !watched {
+            pidfd = found;
         }
-        // The lock before the journal: when nobody holds it any more, the journal read after that is final. The
-        // holder may be another process than the one we started, when two nodes in a row started one.
-        if pidfd.is_none() {
-            pidfd = living_holder(&files);
+        if gone && let Some(mut dead) = child.take() {
+            let _ = dead.wait();
         }
         let entries = read_journal(&files.journal()).unwrap_or_default();
         if ranks.is_none_or(|ranks| ranks == 0) {
@@ -307,7 +317,7 @@ impl Keeper {
         }
         let errors = fs::OpenOptions::new().create(true).append(true).open(files.supervisor_log())?;
         let (program, arguments) = self.options.supervisor.split_first().ok_or_else(|| io::Error::other("no supervisor program"))?;
-        let child = Command::new(program)
+        let mut child = Command::new(program)
             .args(arguments)
             .arg(&files.dir)
             .current_dir("/")
@@ -316,8 +326,14 @@ impl Keeper {
             .stderr(errors)
             .spawn()?;
         // Not reaped yet, so the number is still its own.
-        let pid = Pid::from_child(&child);
-        Ok((child, pidfd_open(pid, PidfdFlags::empty())?))
+        match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+            Ok(pidfd) => Ok((child, pidfd)),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error.into())
+            }
+        }
     }
 
     fn stop(&mut self, run: RunId, stop: StopOrder) {
@@ -341,10 +357,19 @@ impl Keeper {
 
     /// The output stays readable, everything else goes.
     fn forget(&mut self, run: RunId) {
+        // While its supervisor still cleans up, the folder must stay where it is; its end wakes us again.
+        if self.runs.get(&run).is_none_or(|kept| kept.pidfd.is_some()) {
+            return;
+        }
         let Some(kept) = self.runs.remove(&run) else { return };
+        // A supervisor that was killed after its last word has not cleaned up.
+        if kept.files.dir.join(sandbox::RECORD_FILE).exists() {
+            for problem in sandbox::cleanup_leftovers(&kept.files.dir, run) {
+                tracing::warn!("cleaning up after run {run}: {problem}");
+            }
+        }
         if let Some(mut child) = kept.child {
-            // Its last word is written; it only cleans up now. A thread waits for it so that no zombie stays.
-            std::thread::spawn(move || child.wait());
+            let _ = child.wait();
         }
         let target = self.options.state.logs().join(run.to_string());
         let _ = fs::remove_dir_all(&target);
@@ -375,10 +400,15 @@ impl Keeper {
 
 /// The supervisor of a run, if it lives. The number is checked again after the descriptor is made: the holder may
 /// have died and its number been given away in between.
-fn living_holder(files: &RunFiles) -> Option<OwnedFd> {
-    let pid = lock::holder(&files.lock())?;
-    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    (lock::holder(&files.lock()) == Some(pid)).then_some(pidfd)
+fn living_holder(files: &RunFiles) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = lock::holder(&files.lock())?.and_then(Pid::from_raw) else { return Ok(None) };
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let same = lock::holder(&files.lock())? == Some(pid.as_raw_nonzero().get());
+    Ok(same.then_some(pidfd))
 }
 
 fn drain_socket(socket: &UnixDatagram) -> BTreeSet<RunId> {

@@ -1,10 +1,12 @@
 //! Building what a job's `environment:` asks for, with the steps that `frameworks::environment` plans.
 //!
-//! Everything of one person lies in a folder of their own and is built with their identity: a package's build script
-//! is a program like any other, and a cache shared between people could be poisoned by one of them.
+//! Everything of one person lies in a folder of their own, and every file in it is touched by a process with their
+//! identity (see [`build_as_owner`]): a package's build script is a program like any other, a cache shared between
+//! people could be poisoned by one of them, and a link planted there must lead nowhere the person could not go.
 //!
 //! ```text
-//! <state>/environments/<uid>/locks/<inputs key>.txt      what a request resolved to
+//! <state>/environments/<uid>/tools/                      uv, where the machine has none
+//!                            locks/<inputs key>.txt      what a request resolved to
 //!                            built/<lock key>/           the environment; `.complete` is written last
 //!                            cache/                      uv's, on the same file system, so that files are linked
 //!                            work/                       files of a build in progress
@@ -13,14 +15,15 @@
 mod python;
 mod step;
 
-use crate::files::{StateFiles, make_dir};
-use crate::lock::{self, Lock};
 use frameworks::environment::{self as plans, Bootstrap, Facts, Interpreter};
-use spec::{Environment, Identity, Packages, Span};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use spec::{Environment, Identity, Packages};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::chown;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +53,72 @@ impl EnvironmentError {
     }
 }
 
-/// The environments of one person.
-pub struct Environments<'a> {
-    dir: PathBuf,
-    tools: PathBuf,
+/// What the process that builds says to the supervisor.
+#[derive(Serialize, Deserialize)]
+enum Built {
+    At(String),
+    Failed { message: String, hint: Option<String> },
+}
+
+/// Finds or builds the environment, in a process with the owner's identity; gives its folder. What the tools print
+/// goes to `log`, without passwords. `stopped` is asked now and then, and ends the work. The calling process must
+/// have one thread.
+pub fn build_as_owner(
+    environments: &Path,
+    owner: &Identity,
+    wanted: &Environment,
+    log: &mut File,
+    stopped: &dyn Fn() -> bool,
+) -> Result<String, EnvironmentError> {
+    let dir = environments.join(owner.uid.to_string());
+    make_for(&dir, owner).map_err(of_file(&dir))?;
+    let (mut answer, mut question) = io::pipe().map_err(of_file(&dir))?;
+    let process = sandbox::as_person(owner, || {
+        let built = match Environments::new(&dir, owner).provide(wanted, log) {
+            Ok(path) => Built::At(path),
+            Err(error) => Built::Failed { message: error.to_string(), hint: error.hint() },
+        };
+        let text = serde_json::to_vec(&built).unwrap_or_default();
+        u8::from(question.write_all(&text).is_err())
+    })
+    .map_err(of_file(&dir))?;
+    drop(question);
+    loop {
+        let mut fds = [PollFd::new(&process.pidfd, PollFlags::IN)];
+        if poll(&mut fds, Some(&LOOK)).is_ok_and(|ready| ready > 0) {
+            break;
+        }
+        if stopped() {
+            process.kill();
+            process.wait();
+            return Err(EnvironmentError::Stopped);
+        }
+    }
+    process.wait();
+    let mut text = vec![];
+    let _ = answer.read_to_end(&mut text);
+    match serde_json::from_slice(&text) {
+        Ok(Built::At(path)) => Ok(path),
+        Ok(Built::Failed { message, hint }) => Err(EnvironmentError::Build { message, hint }),
+        Err(_) => Err(EnvironmentError::Build { message: "the process that builds the environment died".into(), hint: None }),
+    }
+}
+
+/// How often a build looks whether it shall stop.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// The one folder that the node itself makes; the folder above it is the node's own, so nobody can plant a link there.
+fn make_for(dir: &Path, owner: &Identity) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) if rustix::process::geteuid().is_root() => lchown(dir, Some(owner.uid), Some(owner.gid)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The environments of one person, in the hands of a process that is that person.
+struct Environments<'a> {
+    dir: &'a Path,
     owner: &'a Identity,
 }
 
@@ -61,37 +126,22 @@ pub struct Environments<'a> {
 struct Build<'a> {
     environments: &'a Environments<'a>,
     log: &'a mut File,
-    stopped: &'a dyn Fn() -> bool,
 }
 
 impl<'a> Environments<'a> {
-    pub fn new(state: &StateFiles, owner: &'a Identity) -> Environments<'a> {
-        Environments { dir: state.environments().join(owner.uid.to_string()), tools: state.tools(), owner }
+    fn new(dir: &'a Path, owner: &'a Identity) -> Environments<'a> {
+        Environments { dir, owner }
     }
 
-    /// Finds or builds the environment; gives its folder. What the tools print goes to `log`, without passwords.
-    /// `stopped` is asked now and then, and ends the work.
-    pub fn provide(&self, wanted: &Environment, log: &mut File, stopped: &dyn Fn() -> bool) -> Result<String, EnvironmentError> {
-        for dir in ["locks", "built", "cache", "work"] {
-            self.make_own(&self.dir.join(dir))?;
+    fn provide(&self, wanted: &Environment, log: &mut File) -> Result<String, EnvironmentError> {
+        for name in ["tools", "locks", "built", "cache", "work"] {
+            let dir = self.dir.join(name);
+            fs::create_dir_all(&dir).map_err(of_file(&dir))?;
         }
-        let mut build = Build { environments: self, log, stopped };
+        let mut build = Build { environments: self, log };
         let facts = build.facts(wanted)?;
         let lock_text = build.lock(wanted, &facts)?;
         build.environment(&lock_text, &facts)
-    }
-
-    fn make_own(&self, dir: &Path) -> Result<(), EnvironmentError> {
-        let failed = |source| EnvironmentError::Files { path: dir.to_path_buf(), source };
-        for part in [self.dir.as_path(), dir] {
-            if !part.is_dir() {
-                make_dir(part, 0o755).map_err(failed)?;
-                if rustix::process::geteuid().is_root() {
-                    chown(part, Some(self.owner.uid), Some(self.owner.gid)).map_err(failed)?;
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -99,7 +149,7 @@ impl Build<'_> {
     fn facts(&mut self, wanted: &Environment) -> Result<Facts, EnvironmentError> {
         let environments = self.environments;
         let (python, platform) = python::choose(wanted.python.as_deref(), environments.owner)?;
-        let variables: BTreeMap<String, String> = std::env::vars().collect();
+        let variables = self.variables();
         let mut facts = Facts {
             uv: String::new(),
             python,
@@ -114,33 +164,44 @@ impl Build<'_> {
         Ok(facts)
     }
 
-    /// uv of the machine, or one of our own, fetched once.
+    /// The node's variables that say where packages come from, and the owner's home. Nothing else of the node's is
+    /// for a person's build scripts to see.
+    fn variables(&self) -> BTreeMap<String, String> {
+        let named = |name: &str| {
+            let upper = name.to_ascii_uppercase();
+            ["PIP_", "UV_", "SSL_CERT_"].iter().any(|prefix| upper.starts_with(prefix)) || upper.ends_with("_PROXY")
+        };
+        let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let mut variables: BTreeMap<String, String> = all.filter(|(name, _)| named(name)).collect();
+        variables.insert("HOME".into(), self.environments.owner.home.clone());
+        variables
+    }
+
+    /// uv of the machine, or one of the person's own, fetched once.
     fn uv(&mut self, facts: &Facts, variables: &BTreeMap<String, String>) -> Result<String, EnvironmentError> {
         if let Some(found) = step::find_program("uv", self.environments.owner) {
             return Ok(found);
         }
-        let tools = &self.environments.tools;
+        let tools = self.environments.dir.join("tools");
         let program = tools.join("uv/bin/uv");
         if program.is_file() {
             return Ok(program.display().to_string());
         }
-        let _lock = self.wait_for(&tools.join("uv.lock"))?;
+        let lock = wait_for(&tools.join("uv.lock"))?;
         if !program.is_file() {
             let partial = tools.join("uv.partial");
             let _ = fs::remove_dir_all(&partial);
-            // Fetched as the node itself: the tool is for everybody, and unpacking a wheel runs none of its code.
             let bootstrap = plans::bootstrap_uv(&Bootstrap {
                 python: &facts.python,
-                pip: python::has_pip(&facts.python),
+                pip: python::has_pip(&facts.python, self.environments.owner),
                 directory: &partial.display().to_string(),
                 home: variables.get("HOME").map_or("/", String::as_str),
                 index: &facts.index,
                 variables,
             });
-            step::run(&bootstrap, None, tools, self.log, self.stopped)?;
-            let failed = |source| EnvironmentError::Files { path: partial.clone(), source };
+            step::run(&bootstrap, &tools, self.log, &lock)?;
             let _ = fs::remove_dir_all(tools.join("uv"));
-            fs::rename(&partial, tools.join("uv")).map_err(failed)?;
+            fs::rename(&partial, tools.join("uv")).map_err(of_file(&partial))?;
         }
         Ok(program.display().to_string())
     }
@@ -156,7 +217,7 @@ impl Build<'_> {
         if let Ok(text) = fs::read_to_string(&kept) {
             return Ok(text);
         }
-        let _lock = self.wait_for(&environments.dir.join("work").join(format!("resolve-{key}.lock")))?;
+        let guard = wait_for(&environments.dir.join("work").join(format!("resolve-{key}.lock")))?;
         if let Ok(text) = fs::read_to_string(&kept) {
             return Ok(text);
         }
@@ -164,7 +225,7 @@ impl Build<'_> {
         let (input, output) = (work.join("requirements.in"), work.join("lock.txt"));
         fs::write(&input, plans::requirements_text(&wanted.packages)?).map_err(of_file(&input))?;
         let resolve = plans::resolve_step(facts, &input.display().to_string(), &output.display().to_string());
-        step::run(&resolve, Some(environments.owner), &work, self.log, self.stopped)?;
+        step::run(&resolve, &work, self.log, &guard)?;
         let text = fs::read_to_string(&output).map_err(of_file(&output))?;
         fs::rename(&output, &kept).map_err(of_file(&kept))?;
         let _ = fs::remove_dir_all(&work);
@@ -180,7 +241,7 @@ impl Build<'_> {
         if complete.is_file() {
             return Ok(dir.display().to_string());
         }
-        let _lock = self.wait_for(&environments.dir.join("work").join(format!("build-{key}.lock")))?;
+        let guard = wait_for(&environments.dir.join("work").join(format!("build-{key}.lock")))?;
         if complete.is_file() {
             return Ok(dir.display().to_string());
         }
@@ -196,7 +257,7 @@ impl Build<'_> {
             plans::compile_step(facts, &place, jobs),
         ];
         for planned in &steps {
-            if let Err(error) = step::run(planned, Some(environments.owner), &work, self.log, self.stopped) {
+            if let Err(error) = step::run(planned, &work, self.log, &guard) {
                 let _ = fs::remove_dir_all(&dir);
                 return Err(error);
             }
@@ -206,25 +267,21 @@ impl Build<'_> {
         Ok(place)
     }
 
-    /// An empty folder that the owner may write to.
+    /// An empty folder.
     fn work_dir(&self, key: &str) -> Result<PathBuf, EnvironmentError> {
         let dir = self.environments.dir.join("work").join(format!("{key}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
-        self.environments.make_own(&dir)?;
+        fs::create_dir_all(&dir).map_err(of_file(&dir))?;
         Ok(dir)
     }
+}
 
-    /// Two runs that need the same thing build it once; the second waits here. Released when dropped.
-    fn wait_for(&self, path: &Path) -> Result<Lock, EnvironmentError> {
-        loop {
-            match lock::take(path).map_err(|source| EnvironmentError::Files { path: path.to_path_buf(), source })? {
-                Some(lock) => return Ok(lock),
-                None if (self.stopped)() => return Err(EnvironmentError::Stopped),
-                // The kernel tells nobody when a lock becomes free; builds take seconds, so this is often enough.
-                None => std::thread::sleep(Span::millis(200).as_duration()),
-            }
-        }
-    }
+/// Two runs that need the same thing build it once; the second waits here. The tools that are started hold a copy of
+/// the descriptor, so the lock lasts until the last of them is gone, however their parent ended.
+fn wait_for(path: &Path) -> Result<File, EnvironmentError> {
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(of_file(path))?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|error| of_file(path)(error.into()))?;
+    Ok(file)
 }
 
 fn of_file(path: &Path) -> impl FnOnce(io::Error) -> EnvironmentError {

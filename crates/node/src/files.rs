@@ -11,8 +11,7 @@
 //!              rank-0.log.0    output of a rank, in segments named by their first byte
 //!              tmp/            the run's private /tmp
 //!   logs/<run>/                the same folder once the run is over and recorded, for reading back
-//!   environments/<uid>/        built environments of one person
-//!   tools/                     programs fetched for that (uv)
+//!   environments/<uid>/        built environments of one person, and what builds them
 //! ```
 
 use machine::{CgroupMode, Device};
@@ -50,10 +49,6 @@ impl StateFiles {
         self.root.join("environments")
     }
 
-    pub fn tools(&self) -> PathBuf {
-        self.root.join("tools")
-    }
-
     /// Datagram socket of the node.
     pub fn wake_socket(&self) -> PathBuf {
         self.root.join("node.sock")
@@ -75,7 +70,7 @@ impl StateFiles {
         for dir in [self.runs(), self.logs(), self.environments()] {
             make_dir(&dir, 0o711)?;
         }
-        make_dir(&self.tools(), 0o755)
+        Ok(())
     }
 }
 

@@ -56,6 +56,8 @@ pub enum Entry {
 #[derive(Debug)]
 pub struct Journal {
     file: File,
+    /// The last line was not written whole: the next entry must not be glued to it.
+    torn: bool,
 }
 
 /// Room for the longest entries: isolation marks and an end cause with a message.
@@ -66,13 +68,17 @@ impl Journal {
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         // Not every file system can; then a full disk is met by waiting for room instead.
         let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, RESERVED);
-        Ok(Journal { file })
+        let torn = std::fs::read(path)?.last().is_some_and(|byte| *byte != b'\n');
+        Ok(Journal { file, torn })
     }
 
     pub fn write(&mut self, entry: &Entry) -> io::Result<()> {
-        let mut line = serde_json::to_vec(entry)?;
+        let mut line = if self.torn { vec![b'\n'] } else { vec![] };
+        serde_json::to_writer(&mut line, entry)?;
         line.push(b'\n');
+        self.torn = true;
         self.file.write_all(&line)?;
+        self.torn = false;
         if matches!(entry, Entry::Began { .. } | Entry::Ended { .. }) {
             rustix::fs::fdatasync(&self.file)?;
         }
@@ -188,6 +194,18 @@ mod tests {
         for cut in last_line..text.len() - 1 {
             assert_eq!(parse(&text[..cut]).len(), whole_but_last, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn an_entry_after_a_torn_line_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        std::fs::write(&path, b"{\"entry\":\"en").unwrap();
+        let mut journal = Journal::open(&path).unwrap();
+        for entry in story() {
+            journal.write(&entry).unwrap();
+        }
+        assert_eq!(read_journal(&path).unwrap(), story());
     }
 
     #[test]

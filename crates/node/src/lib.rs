@@ -26,10 +26,10 @@ mod supervisor;
 
 pub use conduct::{Action, Conduct, Event};
 pub use daemon::{Node, NodeError, NodeOptions};
-pub use environment::{EnvironmentError, Environments};
+pub use environment::{EnvironmentError, build_as_owner};
 pub use files::{RunFile, RunFiles, StateFiles};
 pub use journal::{Entry, Journal, read_journal};
-pub use notify::notify;
+pub use notify::{Notification, Notifier};
 pub use output::{OutputError, read_output};
 pub use reconcile::{LocalRun, Standing, Step, reconcile};
 pub use supervisor::{SuperviseError, supervise};

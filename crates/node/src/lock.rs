@@ -33,13 +33,18 @@ pub fn take(path: &Path) -> io::Result<Option<Lock>> {
     }
 }
 
-/// The process that holds the lock now. `None` also when there is no such file.
-pub fn holder(path: &Path) -> Option<i32> {
-    let file = File::open(path).ok()?;
+/// The process that holds the lock now; `None` when nobody does, or there is no such file. An error says that it
+/// cannot be told, which is not the same.
+pub fn holder(path: &Path) -> io::Result<Option<i32>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let mut asked = whole_file();
     asked.l_type = libc::F_RDLCK as libc::c_short;
-    fcntl(&file, FcntlArg::F_GETLK(&mut asked)).ok()?;
-    (asked.l_type != libc::F_UNLCK as libc::c_short && asked.l_pid > 0).then_some(asked.l_pid)
+    fcntl(&file, FcntlArg::F_GETLK(&mut asked))?;
+    Ok((asked.l_type != libc::F_UNLCK as libc::c_short && asked.l_pid > 0).then_some(asked.l_pid))
 }
 
 #[cfg(test)]
@@ -49,9 +54,9 @@ mod tests {
     #[test]
     fn nobody_holds_a_lock_that_is_not_there() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(holder(&dir.path().join("lock")), None);
+        assert_eq!(holder(&dir.path().join("lock")).unwrap(), None);
         let _lock = take(&dir.path().join("lock")).unwrap().unwrap();
         // One's own lock is invisible to oneself; what another process sees is tested end to end.
-        assert_eq!(holder(&dir.path().join("lock")), None);
+        assert_eq!(holder(&dir.path().join("lock")).unwrap(), None);
     }
 }

@@ -55,6 +55,7 @@ impl OutputWriter {
             let (now, later) = data.split_at(room.min(data.len()));
             if self.append(now).is_err() {
                 self.refused += now.len() as u64;
+                self.drop_if_empty();
                 // The stream keeps its offsets: a hole is a segment that begins later.
                 self.file = None;
                 self.segment_start = self.total + now.len() as u64;
@@ -66,6 +67,13 @@ impl OutputWriter {
                 self.drop_middle();
             }
             data = later;
+        }
+    }
+
+    /// A segment that took nothing is only a name in the way.
+    fn drop_if_empty(&mut self) {
+        if self.file.take().is_some_and(|file| file.metadata().is_ok_and(|data| data.len() == 0)) {
+            let _ = fs::remove_file(self.dir.join(format!("{}{}", self.stem, self.segment_start)));
         }
     }
 

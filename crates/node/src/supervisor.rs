@@ -4,17 +4,26 @@
 //! goes on under its supervisor, with its limit enforced and its output stored. It talks to the world through
 //! its folder (see [`crate::files`]) and needs nobody to listen.
 
+/// A word for the run's `supervisor.log`. A full disk must not end the supervisor, as `eprintln!` would.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod run;
 mod wake;
 
 use crate::clock::{self, Stopwatch};
-use crate::environment::Environments;
+use crate::environment::build_as_owner;
 use crate::files::{RunFile, RunFiles, StateFiles};
 use crate::journal::{Entry, Journal, read_journal};
 use crate::lock;
 use nix::sys::signalfd::{SfdFlags, SigSet, SignalFd};
 use spec::{EndCause, Span, StopOrder, Usage};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +50,8 @@ pub fn supervise(dir: &Path) -> Result<(), SuperviseError> {
     let mut journal = Journal::open(&files.journal()).map_err(failed(files.journal()))?;
     journal.write(&began()).map_err(failed(files.journal()))?;
     let state = StateFiles::at(&file.state);
-    let mut keeper = Keeper { files, file, journal, signals, state, stopping: false };
+    let wake = wake::Wake::new(&state, file.order.run);
+    let mut keeper = Keeper { files, file, journal, signals, state, stopping: false, ordered: None, wake };
     let (cause, usage, leftovers) = match keeper.keep() {
         Ok(ended) => ended,
         Err(before_any_rank) => (before_any_rank, Usage::default(), None),
@@ -49,7 +59,7 @@ pub fn supervise(dir: &Path) -> Result<(), SuperviseError> {
     keeper.end(cause, usage);
     if let Some(run) = leftovers {
         for problem in run.finish() {
-            eprintln!("cleaning up: {problem}");
+            say!("cleaning up: {problem}");
         }
     }
     Ok(())
@@ -85,6 +95,9 @@ struct Keeper {
     signals: SignalFd,
     state: StateFiles,
     stopping: bool,
+    /// An order that came as a signal: a full disk has no room for the file.
+    ordered: Option<StopOrder>,
+    wake: wake::Wake,
 }
 
 /// The run ended before any rank began.
@@ -105,19 +118,25 @@ impl Keeper {
         self.note(&Entry::Stage { stage: "ranks".into(), at: clock::now(), took: None });
         let cause = self.watch_ranks(&mut run);
         self.note(&Entry::Stage { stage: "ranks".into(), at: clock::now(), took: Some(watch.elapsed()) });
+        // The grant is given away again once the end is written, so the memory of the dead must be free by then.
+        run.wait_until_gone();
         let usage = run.usage();
         Ok((cause, usage, Some(run.into_started())))
     }
 
     fn build(&mut self, wanted: &spec::Environment) -> Result<String, EndCause> {
-        let mut log = std::fs::OpenOptions::new().append(true).create(true).open(self.files.setup_log()).map_err(start_failed)?;
+        let mut log =
+            std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(self.files.setup_log()).map_err(start_failed)?;
         let signals = &self.signals;
         let files = &self.files;
+        let asked = std::cell::Cell::new(false);
         let stopped = || {
-            while let Ok(Some(_)) = signals.read_signal() {}
-            files.read_stop().is_some()
+            while let Ok(Some(signal)) = signals.read_signal() {
+                asked.set(asked.get() || run::order_of(signal.ssi_signo as i32).is_some());
+            }
+            asked.get() || files.read_stop().is_some()
         };
-        match Environments::new(&self.state, &self.file.order.owner).provide(wanted, &mut log, &stopped) {
+        match build_as_owner(&self.state.environments(), &self.file.order.owner, wanted, &mut log, &stopped) {
             Ok(path) => Ok(path),
             Err(crate::EnvironmentError::Stopped) => Err(EndCause::Stopped),
             Err(error) => Err(EndCause::StartFailed { message: error.to_string(), hint: error.hint() }),
@@ -140,7 +159,7 @@ impl Keeper {
     /// Writes an entry that may be lost without harm.
     fn note(&mut self, entry: &Entry) {
         if let Err(error) = self.journal.write(entry) {
-            eprintln!("cannot write to the journal: {error}");
+            say!("cannot write to the journal: {error}");
         }
     }
 
@@ -151,22 +170,25 @@ impl Keeper {
         }
     }
 
-    fn wake_node(&self) {
-        wake::node(&self.state, self.file.order.run);
+    fn wake_node(&mut self) {
+        self.wake.send();
     }
 
     /// The last entry is written however long it takes: until then the exit status lives only here.
     fn end(&mut self, cause: EndCause, usage: Usage) {
         let entry = Entry::Ended { cause, usage, at: clock::now() };
         while let Err(error) = self.journal.write(&entry) {
-            eprintln!("cannot write how the run ended, trying again: {error}");
+            say!("cannot write how the run ended, trying again: {error}");
             std::thread::sleep(Span::seconds(1).as_duration());
         }
         self.wake_node();
     }
 
+    /// The stronger of what is in the folder and what was signalled.
     fn stop_order(&self) -> Option<StopOrder> {
-        self.files.read_stop()
+        let written = self.files.read_stop();
+        let kill = [written, self.ordered].iter().flatten().any(|order| order.kill);
+        (written.is_some() || self.ordered.is_some()).then_some(StopOrder { kill })
     }
 }
 

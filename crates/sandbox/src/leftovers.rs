@@ -26,8 +26,11 @@ pub(crate) struct Process {
     pub boot: String,
 }
 
+/// Name of the file in a run's directory that says what was made for it; gone once all of that is gone.
+pub const RECORD_FILE: &str = "sandbox.json";
+
 pub(crate) fn record_path(dir: &Path) -> PathBuf {
-    dir.join("sandbox.json")
+    dir.join(RECORD_FILE)
 }
 
 impl Record {

@@ -17,6 +17,7 @@ mod init;
 mod leftovers;
 mod memory;
 mod oci;
+mod person;
 mod probe;
 mod rank;
 mod report;
@@ -30,8 +31,9 @@ mod wire;
 mod workload;
 
 pub use error::{SandboxError, level_name};
-pub use leftovers::cleanup_leftovers;
+pub use leftovers::{RECORD_FILE, cleanup_leftovers};
 pub use memory::shed;
+pub use person::{PersonProcess, as_person};
 pub use probe::{Capabilities, capabilities};
 pub use rootfs::HOSTS_FILE;
 pub use start::start;

@@ -169,6 +169,11 @@ impl Started {
         self.counters().memory_peak.map(Bytes)
     }
 
+    /// Init's pidfd: readable when init has ended, and with it every process of the run.
+    pub fn init(&self) -> &OwnedFd {
+        &self.init
+    }
+
     /// Collects ended children. True once init is among them, when no process of the run can be left.
     pub fn reap(&mut self) -> bool {
         while self.reaped_micros.is_none() {

@@ -241,6 +241,16 @@ pub fn close_all_but(keep: &[RawFd]) {
     }
 }
 
+/// Lets every signal through again, for a child of a process that reads its signals from a descriptor.
+pub fn unblock_signals() {
+    // SAFETY: the set is initialised before use.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
 /// Gives free pieces of the heap back to the kernel.
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]

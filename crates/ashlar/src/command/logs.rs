@@ -4,7 +4,6 @@ use crate::arguments::Logs;
 use crate::failure::Failure;
 use crate::follow::{self, Wanted};
 use crate::state::Place;
-use std::io::Write;
 use std::process::ExitCode;
 
 pub fn run(place: &Place, logs: Logs) -> Result<ExitCode, Failure> {
@@ -28,7 +27,7 @@ pub fn run(place: &Place, logs: Logs) -> Result<ExitCode, Failure> {
     }
     let wanted = Wanted { job: logs.job, attempt, follow: logs.follow };
     match logs.rank {
-        Some(rank) => follow::print_rank(&client, wanted, rank, &mut |data| std::io::stdout().lock().write_all(data))?,
+        Some(rank) => follow::print_rank(&client, wanted, rank, &mut follow::print_now)?,
         None => follow::print_ranks(place, wanted, job.row.ranks)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -10,10 +10,12 @@ use crate::local_node::LocalNode;
 use crate::state::Place;
 use crate::{listing, picture};
 use api::{Client, JobView, MachineView};
+use nix::sys::signalfd::SignalFd;
 use spec::{Enforced, JobId};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 /// One job of the quickstart: its folder name and its files, the job file first.
 struct Program {
@@ -42,6 +44,8 @@ const OFFLINE: Program = Program {
 
 pub fn run(place: &Place, quickstart: Quickstart) -> Result<ExitCode, Failure> {
     let program = if quickstart.offline { OFFLINE } else { DIGITS };
+    // Before any thread or process starts: Ctrl-C shall leave neither the job nor the node behind.
+    let interrupts = super::run::hold_interrupts()?;
     let machine = super::machine::this_machine()?;
     heading("this machine")?;
     let view = MachineView { machine, held: vec![], now: crate::moment::now() };
@@ -55,11 +59,14 @@ pub fn run(place: &Place, quickstart: Quickstart) -> Result<ExitCode, Failure> {
     };
     writeln!(io::stdout(), "{line} (state in {})", place.state.display())?;
     let client = place.connect()?;
+    let running: Arc<OnceLock<JobId>> = Arc::new(OnceLock::new());
+    clean_up_on_interrupt(place, interrupts, running.clone(), node.pid());
 
     heading("the job")?;
     writeln!(io::stdout(), "training {}", program.what)?;
     let folder = write_program(&program)?;
     let id = client.submit(read_job(&folder.join(program.files[0].0), false)?, None)?;
+    let _ = running.set(id);
     writeln!(io::stdout(), "job {id}, from {}", folder.join(program.files[0].0).display())?;
     let outcome = progress::follow(place, &client, id);
     let view = match outcome {
@@ -72,6 +79,21 @@ pub fn run(place: &Place, quickstart: Quickstart) -> Result<ExitCode, Failure> {
     let code = summary(&client, &view, &quickstart, &folder)?;
     drop(node);
     Ok(code)
+}
+
+fn clean_up_on_interrupt(place: &Place, interrupts: SignalFd, running: Arc<OnceLock<JobId>>, node: Option<u32>) {
+    let place = place.clone();
+    std::thread::spawn(move || {
+        if let Ok(Some(_)) = interrupts.read_signal() {
+            eprintln!("\ninterrupted: ending the job{}", if node.is_some() { " and the node" } else { "" });
+            if let (Some(id), Ok(client)) = (running.get(), place.connect()) {
+                let _ = client.cancel(*id, true);
+                let _ = client.wait(*id, 10_000);
+            }
+            crate::local_node::stop(node);
+            std::process::exit(130);
+        }
+    });
 }
 
 fn heading(text: &str) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use crate::arguments::{JobFlags, LevelFlag, NetworkFlag, Run};
 use crate::failure::Failure;
 use crate::follow::{self, Wanted};
-use crate::state::{Place, job_exit};
+use crate::state::{Place, job_exit, patiently};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use spec::{Environment, IsolationLevel, JobId, JobSpec, Launch, Network, Packages};
@@ -32,7 +32,7 @@ pub fn run(place: &Place, run: Run) -> Result<ExitCode, Failure> {
         follow::print_ranks(place, Wanted { job: id, attempt: None, follow: true }, ranks)?;
     }
     loop {
-        let reply = client.wait(id, api::WAIT_MAX_MS)?;
+        let reply = patiently(|| client.wait(id, api::WAIT_MAX_MS))?;
         if reply.ended {
             if reply.job.exit_code != Some(0) {
                 eprintln!("job {id} {}: {}", reply.job.state, reply.job.note.as_deref().unwrap_or("no reason given"));
@@ -44,7 +44,7 @@ pub fn run(place: &Place, run: Run) -> Result<ExitCode, Failure> {
 }
 
 /// Blocks Ctrl-C in this thread and all started after it, and gives the place where it can be read.
-fn hold_interrupts() -> Result<SignalFd, Failure> {
+pub fn hold_interrupts() -> Result<SignalFd, Failure> {
     let mut set = SigSet::empty();
     set.add(Signal::SIGINT);
     set.add(Signal::SIGTERM);
@@ -65,6 +65,10 @@ fn obey_interrupts(place: &Place, id: JobId, interrupts: &SignalFd) {
             Ok(()) => {}
             Err(failure) => {
                 failure.report();
+                // Nobody is there to ask: then Ctrl-C ends this command, as it would any other.
+                if kill {
+                    std::process::exit(130);
+                }
             }
         }
         kill = true;

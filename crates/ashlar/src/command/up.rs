@@ -9,10 +9,17 @@ use api::{LogChunk, LogQuery};
 use control::{Control, NodeLink, Options};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
-use node::{Node, NodeOptions, StateFiles};
+use node::{Node, NodeOptions, Notification, Notifier, StateFiles};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+
+/// A word for the administrator. A closed pipe or a full disk behind stderr must not end the daemon.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
 
 pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     let path = program::own_path().map_err(|error| Failure::internal(format!("cannot find my own program: {error}")))?;
@@ -21,11 +28,13 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     log_to_stderr();
+    raise_open_files();
     // Before any thread starts, so that every thread leaves these signals to the loop below.
     let signals = hold_signals().map_err(|error| Failure::internal(format!("cannot set up signals: {error}")))?;
     let machine = super::machine::this_machine()?;
+    let notifier = Notifier::start().map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))?;
     let slot: Arc<OnceLock<Node>> = Arc::new(OnceLock::new());
-    let mut options = Options::new(place.state.clone(), env!("CARGO_PKG_VERSION"), link(&slot));
+    let mut options = Options::new(place.state.clone(), env!("CARGO_PKG_VERSION"), link(&slot, notifier));
     options.tcp = up.listen;
     options.admin_group = up.admin_group;
     let control = Control::start(options).map_err(|error| hinted(Failure::no_node(&error), error.hint()))?;
@@ -42,14 +51,14 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     control.join(machine).map_err(|error| hinted(Failure::no_node(&error.message), error.hint.clone()))?;
     announce(&control)?;
     keep(&control, &signals);
-    eprintln!("stopping; runs go on under their supervisors, and the next node takes them up");
+    say!("stopping; runs go on under their supervisors, and the next node takes them up");
     // First nobody can ask any more, then the machine is let go.
     drop(control);
     Ok(ExitCode::SUCCESS)
 }
 
 /// The two messages of one machine pass by function call.
-fn link(slot: &Arc<OnceLock<Node>>) -> NodeLink {
+fn link(slot: &Arc<OnceLock<Node>>, notifier: Notifier) -> NodeLink {
     let (assign, logs) = (slot.clone(), slot.clone());
     NodeLink {
         assign: Box::new(move |assignment| {
@@ -63,7 +72,7 @@ fn link(slot: &Arc<OnceLock<Node>>) -> NodeLink {
                 node.output(query.run, query.rank, query.offset, query.max as usize).map_err(|error| error.to_string())?;
             Ok(LogChunk { offset, data, ended })
         }),
-        notify: Box::new(|notice| {
+        notify: Box::new(move |notice| {
             let exit_code = notice.exit_code.map_or_else(String::new, |code| code.to_string());
             let variables = [
                 ("ASHLAR_JOB_ID", notice.job.to_string()),
@@ -71,7 +80,8 @@ fn link(slot: &Arc<OnceLock<Node>>) -> NodeLink {
                 ("ASHLAR_JOB_STATE", notice.state.name().to_string()),
                 ("ASHLAR_EXIT_CODE", exit_code),
             ];
-            node::notify(&notice.owner, &notice.command, &variables);
+            let variables = variables.map(|(name, value)| (name.to_string(), value)).to_vec();
+            notifier.send(Notification { owner: notice.owner, command: notice.command, variables });
         }),
     }
 }
@@ -81,9 +91,9 @@ fn announce(control: &Control) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", control.socket().display())?;
     out.flush()?;
-    eprintln!("the node is up; try `ashlar run -- echo hello` in another terminal");
+    say!("the node is up; try `ashlar run -- echo hello` in another terminal");
     if let Some((address, fingerprint)) = control.tcp() {
-        eprintln!("TLS on {address}, certificate {fingerprint}; `ashlar token create` makes a token");
+        say!("TLS on {address}, certificate {fingerprint}; `ashlar token create` makes a token");
     }
     Ok(())
 }
@@ -103,7 +113,7 @@ fn keep(control: &Control, signals: &SignalFd) {
             return;
         }
         match control.reload_queues() {
-            Ok(()) => eprintln!("the queues were read again"),
+            Ok(()) => say!("the queues were read again"),
             Err(error) => {
                 hinted(Failure::input(format!("the queues stay as they were: {error}")), error.hint()).report();
             }
@@ -118,9 +128,21 @@ fn hinted(failure: Failure, hint: Option<String>) -> Failure {
     }
 }
 
+/// Every run costs a descriptor; the usual soft limit of 1024 is for programs that cannot count.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
+}
+
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ASHLAR_LOG").unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(listing::colour_wanted()).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(listing::colour_wanted())
+        .log_internal_errors(false)
+        .try_init();
 }
 
 /// `KillMode=process`: stopping the node stops no run. `Delegate=yes`: the control groups below ours are ours.

@@ -3,7 +3,7 @@
 use crate::arguments::Wait;
 use crate::failure::Failure;
 use crate::moment;
-use crate::state::{Place, job_exit};
+use crate::state::{Place, job_exit, patiently};
 use spec::Span;
 use std::process::ExitCode;
 
@@ -16,7 +16,8 @@ pub fn run(place: &Place, wait: Wait) -> Result<ExitCode, Failure> {
     let began = moment::now();
     loop {
         let left = timeout.map(|span| Span(span.0.saturating_sub((moment::now() - began).0)));
-        let reply = client.wait(wait.job, left.map_or(api::WAIT_MAX_MS, |left| left.0.min(api::WAIT_MAX_MS)))?;
+        let patience = left.map_or(api::WAIT_MAX_MS, |left| left.0.min(api::WAIT_MAX_MS));
+        let reply = patiently(|| client.wait(wait.job, patience))?;
         if reply.ended {
             return Ok(job_exit(reply.job.exit_code));
         }

@@ -109,7 +109,7 @@ fn nothing_is_left_for_later() {
     let mut left = vec![];
     for file in rust_files("crates").iter().filter(|file| !file.name.ends_with("it/tidy.rs")) {
         for (index, line) in file.text.lines().enumerate() {
-            if ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!(", "dbg!("].iter().any(|mark| line.contains(mark)) {
+            if ["TODO", "FIXME", "todo!(", "unimplemented!(", "dbg!("].iter().any(|mark| line.contains(mark)) {
                 left.push(format!("{}:{}: {}", file.name, index + 1, line.trim()));
             }
         }
@@ -121,15 +121,21 @@ fn nothing_is_left_for_later() {
 fn every_file_says_what_it_is() {
     let silent: Vec<String> = rust_files("crates")
         .iter()
-        .filter(|file| file.name.contains("/src/") && !file.text.starts_with("//!"))
+        .filter(|file| file.name.contains("/src/") && !file.is_test() && !file.text.starts_with("//!"))
         .map(|file| file.name.clone())
         .collect();
     assert!(silent.is_empty(), "begin with a //! comment on the problem the file solves:\n{}", silent.join("\n"));
 }
 
+/// Lines of tests for a hundred lines of source, in the crates that decide. Ratchets: raise one when it has become
+/// easy to keep, never lower it. The aim is 100.
+const TEST_LINES: [(&str, usize); 6] =
+    [("machine", 13), ("spec", 30), ("placement", 60), ("frameworks", 75), ("diagnosis", 40), ("cluster", 55)];
+
 #[test]
-fn deciding_crates_have_as_many_test_lines_as_source_lines() {
-    for name in ["placement", "cluster", "spec", "frameworks"] {
+fn deciding_crates_are_tested_line_for_line() {
+    let mut low = vec![];
+    for (name, least) in TEST_LINES {
         let (mut source, mut tests) = (0, 0);
         for file in rust_files(&format!("crates/{name}")) {
             let all = file.text.lines().count();
@@ -137,7 +143,11 @@ fn deciding_crates_have_as_many_test_lines_as_source_lines() {
             source += code;
             tests += all - code;
         }
-        // Scenario scripts and job files are tests a person can read.
-        println!("{name}: {source} source lines, {tests} test lines");
+        let ratio = 100 * tests / source.max(1);
+        println!("{name}: {source} lines of source, {tests} of tests: {ratio}");
+        if ratio < least {
+            low.push(format!("{name}: {ratio} lines of tests for a hundred of source, the ratchet is at {least}"));
+        }
     }
+    assert!(low.is_empty(), "{}", low.join("\n"));
 }

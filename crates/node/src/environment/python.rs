@@ -62,21 +62,20 @@ fn candidates(wanted: Option<&str>, owner: &Identity) -> Vec<PathBuf> {
     paths
 }
 
-/// Asked as the owner; where that fails, as ourselves, to be able to say that it is there but out of reach.
+/// We are the owner here. An interpreter that the owner cannot start is known by its name only.
 fn ask(path: &std::path::Path, owner: &Identity) -> Option<(Answer, bool)> {
     let program = path.display().to_string();
-    let argv = [program.as_str(), "-I", "-c", ASK];
-    let text = step::ask(&argv, Some(owner));
-    if let Some(answer) = text.and_then(|text| serde_json::from_str::<Answer>(&text).ok()) {
+    if let Some(text) = step::ask(&[&program, "-I", "-c", ASK], owner)
+        && let Ok(answer) = serde_json::from_str::<Answer>(&text)
         // A shim may answer for a program that the owner cannot start.
-        if step::ask(&[&answer.path, "-I", "-c", "print(1)"], Some(owner)).is_some() {
-            return Some((answer, true));
-        }
+        && step::ask(&[&answer.path, "-I", "-c", "print(1)"], owner).is_some()
+    {
+        return Some((answer, true));
     }
-    let text = step::ask(&argv, None)?;
-    Some((serde_json::from_str(&text).ok()?, false))
+    let version = path.file_name()?.to_str()?.strip_prefix("python")?.to_string();
+    Some((Answer { path: program, version, machine: String::new(), libc: String::new() }, false))
 }
 
-pub(super) fn has_pip(python: &Interpreter) -> bool {
-    step::ask(&[&python.path, "-I", "-m", "pip", "--version"], None).is_some()
+pub(super) fn has_pip(python: &Interpreter, owner: &Identity) -> bool {
+    step::ask(&[&python.path, "-I", "-m", "pip", "--version"], owner).is_some()
 }

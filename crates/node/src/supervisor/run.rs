@@ -9,7 +9,7 @@ use frameworks::{LaunchInput, Process};
 use machine::DeviceNode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sandbox::{RankEvent, RankProcess, Started, Workload};
-use spec::{EndCause, Mount, RankState, Span, Usage};
+use spec::{EndCause, Mount, RankState, Span, StopOrder, Usage};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -28,10 +28,21 @@ impl Gang {
         let mut usage = self.started.usage();
         let refused: u64 = self.outputs.iter().map(OutputWriter::refused).sum();
         if refused > 0 {
-            eprintln!("{refused} bytes of output found no room on the disk and were dropped");
+            say!("{refused} bytes of output found no room on the disk and were dropped");
         }
         usage.output = spec::Bytes(self.outputs.iter().map(OutputWriter::total).sum());
         usage
+    }
+
+    /// Processes that had much memory take a while to die. Bounded: a process stuck in a device cannot be waited for.
+    pub(super) fn wait_until_gone(&mut self) {
+        const LONGEST: Span = Span::seconds(30);
+        let since = Stopwatch::start();
+        while !self.started.reap() && since.elapsed() < LONGEST {
+            let left = Span(LONGEST.0.saturating_sub(since.elapsed().0));
+            let timeout = Timespec { tv_sec: 0, tv_nsec: (left.0.min(50) * 1_000_000) as _ };
+            let _ = poll(&mut [PollFd::new(self.started.init(), PollFlags::IN)], Some(&timeout));
+        }
     }
 
     pub(super) fn into_started(self) -> Started {
@@ -119,7 +130,7 @@ impl Keeper {
         let path = self.files.dir.join(sandbox::HOSTS_FILE);
         let written = std::fs::write(&path, frameworks::hosts_file(&self.file.hostname, &existing));
         if let Err(error) = written {
-            eprintln!("cannot write {}: {error}", path.display());
+            say!("cannot write {}: {error}", path.display());
             return None;
         }
         Some(Mount { source: path.display().to_string(), target: "/etc/hosts".into(), read_only: true })
@@ -143,30 +154,16 @@ impl Keeper {
     pub(super) fn watch_ranks(&mut self, gang: &mut Gang) -> EndCause {
         let spec = self.file.order.spec.clone();
         let mut conduct = Conduct::new(spec.ranks, spec.checkpoint);
-        let running_since = Stopwatch::start();
-        let mut limit = spec.limit;
-        let mut grace: Option<(Stopwatch, Span)> = None;
-        let mut over = false;
+        let mut timers = Timers::start(spec.limit);
         let mut told_running = false;
-        // Most runs are either over by then or take much longer.
-        let mut to_shed = Some(Span::seconds(1));
         // An order that came before the signal handler is met here.
         let mut orders_to_read = true;
-        while !over || gang.open.iter().any(|open| *open) {
-            let mut events = vec![];
+        loop {
+            let mut events = timers.due();
             if orders_to_read && let Some(stop) = self.stop_order() {
                 events.push(Event::StopOrdered { kill: stop.kill });
             }
-            if let Some(span) = limit.filter(|span| running_since.elapsed() >= *span) {
-                limit = None;
-                events.push(Event::LimitReached { limit: span });
-            }
-            if let Some((since, span)) = grace
-                && since.elapsed() >= span
-            {
-                grace = None;
-                events.push(Event::GraceOver);
-            }
+            let mut over = false;
             while let Some(event) = gang.started.next_event() {
                 match self.record(&event, &mut told_running) {
                     Recorded::Event(event) => events.push(event),
@@ -182,34 +179,24 @@ impl Keeper {
                 match action {
                     Action::Signal => {
                         if let Err(error) = gang.started.signal(spec.checkpoint.signal.number()) {
-                            eprintln!("{error}");
+                            say!("{error}");
                         }
                     }
-                    Action::ArmGrace(span) => grace = Some((Stopwatch::start(), span)),
+                    Action::ArmGrace(span) => timers.grace = Some((Stopwatch::start(), span)),
                     Action::Kill => gang.started.kill(),
                 }
             }
             if conduct.is_stopping() {
                 self.note_stopping();
             }
+            // What is in the pipes is less than one round of this takes, so at the end nothing is left behind.
             gang.copy_output();
             if over {
-                // Children that outlived their rank are killed with it; what they printed has been read.
-                break;
+                return conduct.cause(self.out_of_memory(gang));
             }
-            if to_shed.is_some_and(|span| running_since.elapsed() >= span) {
-                to_shed = None;
-                sandbox::shed();
-            }
-            let deadlines = [
-                to_shed.map(|span| Span(span.0.saturating_sub(running_since.elapsed().0))),
-                limit.map(|span| Span(span.0.saturating_sub(running_since.elapsed().0))),
-                grace.map(|(since, span)| Span(span.0.saturating_sub(since.elapsed().0))),
-            ];
-            orders_to_read = self.wait(gang, deadlines.into_iter().flatten().min());
+            let timeout = timers.next().into_iter().chain(self.wake.again()).min();
+            orders_to_read = self.wait(gang, timeout);
         }
-        gang.copy_output();
-        conduct.cause(self.out_of_memory(gang))
     }
 
     fn out_of_memory(&self, gang: &Gang) -> Option<EndCause> {
@@ -230,22 +217,12 @@ impl Keeper {
         let mut orders = false;
         while let Ok(Some(signal)) = self.signals.read_signal() {
             orders |= signal.ssi_signo != nix::libc::SIGCHLD as u32;
-            self.signal_is_an_order(signal.ssi_signo as i32);
+            if let Some(order) = order_of(signal.ssi_signo as i32) {
+                let kill = order.kill || self.ordered.is_some_and(|before| before.kill);
+                self.ordered = Some(StopOrder { kill });
+            }
         }
         orders
-    }
-
-    /// Signals other than "read your orders" are orders themselves: an init system that ends everything asks
-    /// nicely, and a node whose disk is full has no other way to kill.
-    fn signal_is_an_order(&self, signal: i32) {
-        let kill = match signal {
-            nix::libc::SIGUSR2 => true,
-            nix::libc::SIGTERM | nix::libc::SIGINT => false,
-            _ => return,
-        };
-        if self.stop_order().is_none_or(|order| kill && !order.kill) {
-            let _ = self.files.write_stop(&spec::StopOrder { kill });
-        }
     }
 
     fn record(&mut self, event: &RankEvent, told_running: &mut bool) -> Recorded {
@@ -270,6 +247,52 @@ impl Keeper {
             RankEvent::StartFailed { rank, message } => Recorded::StartFailed(format!("rank {rank}: {message}")),
             RankEvent::AllDone => Recorded::Over,
         }
+    }
+}
+
+/// Signals other than "read your orders" are orders themselves: an init system that ends everything asks nicely, and
+/// a node whose disk is full has no other way to kill.
+pub(super) fn order_of(signal: i32) -> Option<StopOrder> {
+    match signal {
+        nix::libc::SIGUSR2 => Some(StopOrder { kill: true }),
+        nix::libc::SIGTERM | nix::libc::SIGINT => Some(StopOrder { kill: false }),
+        _ => None,
+    }
+}
+
+/// What happens by the clock while ranks run.
+struct Timers {
+    since: Stopwatch,
+    limit: Option<Span>,
+    grace: Option<(Stopwatch, Span)>,
+    /// When to give back memory: most runs are either over by then or take much longer.
+    shed: Option<Span>,
+}
+
+impl Timers {
+    fn start(limit: Option<Span>) -> Timers {
+        Timers { since: Stopwatch::start(), limit, grace: None, shed: Some(Span::seconds(1)) }
+    }
+
+    fn due(&mut self) -> Vec<Event> {
+        let mut events = vec![];
+        if let Some(limit) = self.limit.take_if(|span| self.since.elapsed() >= *span) {
+            events.push(Event::LimitReached { limit });
+        }
+        if self.grace.take_if(|(since, span)| since.elapsed() >= *span).is_some() {
+            events.push(Event::GraceOver);
+        }
+        if self.shed.take_if(|span| self.since.elapsed() >= *span).is_some() {
+            sandbox::shed();
+        }
+        events
+    }
+
+    /// Time until the first of them is due.
+    fn next(&self) -> Option<Span> {
+        let left = |since: &Stopwatch, span: Span| Span(span.0.saturating_sub(since.elapsed().0));
+        let grace = self.grace.as_ref().map(|(since, span)| left(since, *span));
+        [self.limit.map(|span| left(&self.since, span)), grace, self.shed.map(|span| left(&self.since, span))].into_iter().flatten().min()
     }
 }
 

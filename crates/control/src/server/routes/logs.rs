@@ -83,7 +83,8 @@ fn read(app: &App, id: JobId, viewer: &Viewer, ask: Ask) -> Result<(Option<RunId
     let max = ask.max.unwrap_or(BYTES_DEFAULT).clamp(1, LOG_MAX_BYTES);
     let query = LogQuery { run: run.id, rank: ask.rank, offset: ask.offset, max };
     let chunk = match (app.shared.link.logs)(&query) {
-        Ok(chunk) => chunk,
+        // A supervisor that was killed never wrote that the output has ended; the state knows.
+        Ok(chunk) => LogChunk { ended: chunk.ended || (run.state.is_ended() && chunk.data.is_empty()), ..chunk },
         // Ordered a moment ago: its machine has not made a place for its output yet.
         Err(_) if !run.state.is_ended() => LogChunk { offset: ask.offset, data: vec![], ended: false },
         // It ended before any rank ran, so there never was any.
