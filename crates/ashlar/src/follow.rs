@@ -14,6 +14,8 @@ pub struct Wanted {
     pub attempt: Option<u32>,
     /// Wait for more until the run (or, without `attempt`, the job) has ended.
     pub follow: bool,
+    /// Go on to the end of the job when nobody reads any more (`ashlar run ... | head`): its exit code still counts.
+    pub unread: bool,
 }
 
 /// Bytes asked for at a time.
@@ -35,7 +37,10 @@ pub fn print_ranks(place: &Place, wanted: Wanted, ranks: u32) -> Result<(), Fail
                     let mut lines = Lines::new(rank);
                     let client = place.connect()?;
                     print_rank(&client, wanted, rank, &mut |data| lines.feed(data, out))?;
-                    Ok(lines.finish(out)?)
+                    match lines.finish(out) {
+                        Err(error) if wanted.unread && error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                        finished => Ok(finished?),
+                    }
                 })
             })
             .collect();
@@ -67,7 +72,10 @@ pub fn print_rank(client: &Client, wanted: Wanted, rank: u32, print: &mut dyn Fn
         if piece.chunk.offset > offset {
             eprintln!("... {} bytes of output were dropped here ...", piece.chunk.offset - offset);
         }
-        print(&piece.chunk.data)?;
+        match print(&piece.chunk.data) {
+            Err(error) if wanted.unread && error.kind() == io::ErrorKind::BrokenPipe => {}
+            printed => printed?,
+        }
         offset = piece.chunk.offset + piece.chunk.data.len() as u64;
         if !piece.chunk.data.is_empty() {
             continue;

@@ -25,7 +25,7 @@ pub fn run(place: &Place, logs: Logs) -> Result<ExitCode, Failure> {
     if let Some(rank) = logs.rank.filter(|rank| *rank >= job.row.ranks) {
         return Err(Failure::input(format!("job {} has no rank {rank}", logs.job)).hint(format!("ranks are 0 to {}", job.row.ranks - 1)));
     }
-    let wanted = Wanted { job: logs.job, attempt, follow: logs.follow };
+    let wanted = Wanted { job: logs.job, attempt, follow: logs.follow, unread: false };
     match logs.rank {
         Some(rank) => follow::print_rank(&client, wanted, rank, &mut follow::print_now)?,
         None => follow::print_ranks(place, wanted, job.row.ranks)?,

@@ -29,7 +29,7 @@ pub fn run(place: &Place, run: Run) -> Result<ExitCode, Failure> {
     }
     // The output of an array belongs to its tasks; here only the end of all of them counts.
     if !is_array {
-        follow::print_ranks(place, Wanted { job: id, attempt: None, follow: true }, ranks)?;
+        follow::print_ranks(place, Wanted { job: id, attempt: None, follow: true, unread: true }, ranks)?;
     }
     loop {
         let reply = patiently(|| client.wait(id, api::WAIT_MAX_MS))?;

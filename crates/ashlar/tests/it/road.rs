@@ -13,6 +13,18 @@ fn run_gives_the_jobs_output_and_exit_code() {
 }
 
 #[test]
+fn a_job_goes_on_when_nobody_reads_its_output() {
+    let node = TestNode::start();
+    let mut child =
+        super::bench_node::command(&node.state, &["run", "--memory", "64MiB", "--", "/bin/sh", "-c", "yes | head -n 300000; exit 4"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+}
+
+#[test]
 fn a_program_that_is_not_there_says_so() {
     let node = TestNode::start();
     let output = node.ashlar(&["run", "--", "no-such-program-here"]);

@@ -25,7 +25,7 @@ pub fn follow(place: &Place, client: &Client, id: JobId) -> Result<JobView, Fail
     wait_for_ranks(client, id, &bar)?;
     let mut line = vec![];
     let printed = place.connect()?;
-    follow::print_rank(&printed, Wanted { job: id, attempt: None, follow: true }, 0, &mut |data| {
+    follow::print_rank(&printed, Wanted { job: id, attempt: None, follow: true, unread: true }, 0, &mut |data| {
         for byte in data {
             if *byte == b'\n' {
                 bar.line(&line);
