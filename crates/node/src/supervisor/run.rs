@@ -208,7 +208,7 @@ impl Keeper {
     }
 
     /// Sleeps until something can be read or `timeout` is over. True when a signal says to read the orders again.
-    fn wait(&mut self, gang: &Gang, timeout: Option<Span>) -> bool {
+    fn wait(&mut self, gang: &mut Gang, timeout: Option<Span>) -> bool {
         let pipes: Vec<_> = gang.started.outputs.iter().zip(&gang.open).filter(|(_, open)| **open).map(|(pipe, _)| pipe).collect();
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN), PollFd::new(&gang.started.events, PollFlags::IN)];
         fds.extend(pipes.iter().map(|pipe| PollFd::new(*pipe, PollFlags::IN)));
@@ -216,7 +216,12 @@ impl Keeper {
         let _ = poll(&mut fds, timeout.as_ref());
         let mut orders = false;
         while let Ok(Some(signal)) = self.signals.read_signal() {
-            orders |= signal.ssi_signo != nix::libc::SIGCHLD as u32;
+            if signal.ssi_signo == nix::libc::SIGCHLD as u32 {
+                // The helper that made the container has left, or init has.
+                gang.started.reap();
+                continue;
+            }
+            orders = true;
             if let Some(order) = order_of(signal.ssi_signo as i32) {
                 let kill = order.kill || self.ordered.is_some_and(|before| before.kill);
                 self.ordered = Some(StopOrder { kill });
