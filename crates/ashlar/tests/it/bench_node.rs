@@ -27,7 +27,8 @@ pub fn stderr(output: &Output) -> String {
 }
 
 pub struct TestNode {
-    /// Job files, and what jobs leave for the test to see: not below /tmp, which is private to every job.
+    /// Job files, and what jobs leave for the test to see. Commands are given from here: a job's own folder is
+    /// visible to it even where the checkout lies below /tmp, which is private to every job.
     pub home: tempfile::TempDir,
     /// Below /tmp: the path of a socket must be short, and other users must be able to pass.
     _place: tempfile::TempDir,
@@ -87,7 +88,7 @@ impl TestNode {
     }
 
     pub fn ashlar(&self, arguments: &[&str]) -> Output {
-        ashlar(&self.state, arguments)
+        command(&self.state, arguments).current_dir(self.home.path()).output().unwrap()
     }
 
     /// Runs a command that must succeed, and gives what it printed.

@@ -1,6 +1,6 @@
 //! Daemons and supervisors that are killed at any moment.
 
-use super::bench_node::{TestNode, ashlar, signal, stderr};
+use super::bench_node::{TestNode, ashlar, command, signal, stderr};
 use rustix::process::Signal;
 
 #[test]
@@ -84,7 +84,8 @@ fn nothing_accepted_is_lost_whenever_the_daemon_dies() {
                 for turn in 0..1000 {
                     let code = (round as i32 * 7 + turn) % 5;
                     let line = format!("mktemp {}/$ASHLAR_JOB_ID.XXXXXX >/dev/null; exit {code}", ledger.display());
-                    let output = ashlar(&state, &["run", "--detach", "--cpus", "0.25", "--memory", "32MiB", "--", "/bin/sh", "-c", &line]);
+                    let arguments = ["run", "--detach", "--cpus", "0.25", "--memory", "32MiB", "--", "/bin/sh", "-c", &line];
+                    let output = command(&state, &arguments).current_dir(ledger).output().unwrap();
                     if !output.status.success() {
                         break;
                     }
