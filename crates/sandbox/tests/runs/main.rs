@@ -43,8 +43,7 @@ fn main() {
 
 /// Runs one case in a child and tells whether it succeeded and left nothing behind.
 fn in_child(name: &str, case: fn(&Path)) -> bool {
-    // The tests' own build folder: on disk, and not below /tmp, which a run does not see.
-    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let directory = tempfile::Builder::new().prefix("ashlar-test-").tempdir_in(place()).unwrap();
     let before = traces();
     let began = Instant::now();
     let pid = unsafe { libc::fork() };
@@ -66,6 +65,14 @@ fn in_child(name: &str, case: fn(&Path)) -> bool {
     good
 }
 
+/// A folder on disk that a run sees: the tests' own build folder, unless the checkout lies below /tmp, which is private
+/// to every run.
+fn place() -> &'static Path {
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let private = ["/tmp", "/var/tmp"].iter().any(|hidden| built.starts_with(hidden));
+    if private { Path::new("/srv") } else { built }
+}
+
 /// What a run could leave on the machine: control groups, mounts, processes.
 fn traces() -> Vec<String> {
     let mut found = Vec::new();
@@ -80,7 +87,7 @@ fn traces() -> Vec<String> {
         }
     }
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    found.extend(mounts.lines().filter(|line| line.contains(env!("CARGO_TARGET_TMPDIR"))).map(|line| format!("mount {line}")));
+    found.extend(mounts.lines().filter(|line| line.contains("/ashlar-test-")).map(|line| format!("mount {line}")));
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
         let marked = std::fs::read(entry.path().join("environ")).is_ok_and(|text| text.windows(12).any(|part| part == b"ASHLAR_TEST="));
