@@ -33,12 +33,24 @@ fn main() {
         eprintln!("skipped: needs root (containers, control groups and other people's identities)");
         return;
     }
+    if place() == Path::new("/srv") && !std::env::current_exe().unwrap().starts_with("/srv") {
+        std::process::exit(from_elsewhere(&arguments));
+    }
     let chosen = cases.iter().filter(|(name, _)| patterns.is_empty() || patterns.iter().any(|pattern| name.contains(pattern.as_str())));
     let failed = chosen.filter(|(name, case)| !in_child(name, *case)).count();
     if failed > 0 {
         println!("{failed} failed");
         std::process::exit(101);
     }
+}
+
+/// Ranks execute this very program; from below /tmp, which is private to every run, they could not.
+fn from_elsewhere(arguments: &[String]) -> i32 {
+    let copy = Path::new("/srv").join(format!("ashlar-runs-{}", std::process::id()));
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let status = std::process::Command::new(&copy).args(arguments).status();
+    std::fs::remove_file(&copy).unwrap();
+    status.unwrap().code().unwrap_or(101)
 }
 
 /// Runs one case in a child and tells whether it succeeded and left nothing behind.
