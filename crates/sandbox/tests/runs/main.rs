@@ -77,11 +77,13 @@ fn in_child(name: &str, case: fn(&Path)) -> bool {
     good
 }
 
-/// A folder on disk that a run sees: the tests' own build folder, unless the checkout lies below /tmp, which is private
-/// to every run.
+/// A folder on disk that every person's run sees: the tests' own build folder, unless the checkout lies below /tmp, which
+/// is private to every run, or in a folder that others may not pass.
 fn place() -> &'static Path {
     let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let private = ["/tmp", "/var/tmp"].iter().any(|hidden| built.starts_with(hidden));
+    let closed =
+        |dir: &Path| std::fs::metadata(dir).is_ok_and(|data| std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 1 == 0);
+    let private = ["/tmp", "/var/tmp"].iter().any(|hidden| built.starts_with(hidden)) || built.ancestors().any(closed);
     if private { Path::new("/srv") } else { built }
 }
 
