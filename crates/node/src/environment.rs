@@ -36,6 +36,9 @@ pub enum EnvironmentError {
     Requirement(#[from] plans::RequirementError),
     #[error("the environment could not be built: {path}: {source}")]
     Files { path: PathBuf, source: io::Error },
+    /// What the process that builds said, in its own whole sentence.
+    #[error("{message}")]
+    Told { message: String, hint: Option<String> },
     /// The run was told to end meanwhile.
     #[error("stopped while building the environment")]
     Stopped,
@@ -44,7 +47,7 @@ pub enum EnvironmentError {
 impl EnvironmentError {
     pub fn hint(&self) -> Option<String> {
         match self {
-            EnvironmentError::Build { hint, .. } => hint.clone(),
+            EnvironmentError::Build { hint, .. } | EnvironmentError::Told { hint, .. } => hint.clone(),
             EnvironmentError::Python(error) => Some(error.hint()),
             EnvironmentError::Requirement(error) => Some(error.hint().into()),
             EnvironmentError::Files { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some("make room on the disk".into()),
@@ -99,7 +102,7 @@ pub fn build_as_owner(
     let _ = answer.read_to_end(&mut text);
     match serde_json::from_slice(&text) {
         Ok(Built::At(path)) => Ok(path),
-        Ok(Built::Failed { message, hint }) => Err(EnvironmentError::Build { message, hint }),
+        Ok(Built::Failed { message, hint }) => Err(EnvironmentError::Told { message, hint }),
         Err(_) => Err(EnvironmentError::Build { message: "the process that builds the environment died".into(), hint: None }),
     }
 }
