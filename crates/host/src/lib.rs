@@ -18,5 +18,5 @@ pub mod vendor;
 
 pub use error::HostError;
 pub use probe::probe;
-pub use root::Root;
+pub use root::{Folder, Root, Unread};
 pub use vendor::nvidia::{merge_nvml, nvml_json};

@@ -1,5 +1,11 @@
 //! Functions on the PCI bus.
 
+mod config;
+mod tree;
+
+pub use config::Config;
+pub use tree::tree;
+
 use crate::{Root, text};
 use machine::PciAddress;
 

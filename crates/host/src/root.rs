@@ -2,37 +2,76 @@
 
 use crate::{HostError, text};
 use machine::CpuSet;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+mod folder;
+
+pub use folder::Folder;
 
 /// The largest file read whole. `/proc/cpuinfo` of the largest machines is the longest one and stays below it.
 const LARGEST_FILE: u64 = 16 << 20;
+/// Files of sysfs are at most a page; only what is longer is read in steps.
+const PAGE: usize = 4096;
 /// As the kernel's own limit.
 const MOST_LINKS: usize = 40;
+/// Entries of one folder that are looked at: more than any kernel folder has.
+const MOST_NAMES: usize = 65_536;
+/// Unreadable files that are remembered by name; the rest is counted.
+const MOST_UNREAD: usize = 64;
 
 /// A path prefix: `/` for the running machine, else a captured tree. All paths given to its methods are below it,
 /// with or without a leading `/`. In a captured tree symbolic links are followed as the captured machine would have
 /// followed them, so none leads out of the tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Files that are there and cannot be read are remembered (by all clones together), for [`Root::unread`].
+#[derive(Clone, Debug)]
 pub struct Root {
     dir: PathBuf,
     live: bool,
+    /// The opened folder, for kernels (5.6 and later) that resolve paths below one folder by themselves.
+    handle: Arc<OnceLock<Option<OwnedFd>>>,
+    unread: Arc<Mutex<Unread>>,
 }
+
+/// Files and folders that are there and could not be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Path and reason, at most 64.
+    pub files: Vec<(String, String)>,
+    /// How many there were in all.
+    pub count: usize,
+}
+
+impl PartialEq for Root {
+    fn eq(&self, other: &Root) -> bool {
+        (&self.dir, self.live) == (&other.dir, other.live)
+    }
+}
+
+impl Eq for Root {}
 
 impl Root {
     /// The machine this process runs on.
     pub fn live() -> Root {
-        Root { dir: PathBuf::from("/"), live: true }
+        Root::new("/".into(), true)
     }
 
     /// A captured tree.
     pub fn at(dir: impl Into<PathBuf>) -> Root {
-        Root { dir: dir.into(), live: false }
+        Root::new(dir.into(), false)
+    }
+
+    fn new(dir: PathBuf, live: bool) -> Root {
+        Root { dir, live, handle: Arc::default(), unread: Arc::default() }
     }
 
     /// Whether system calls tell about the same machine as the files do.
@@ -44,31 +83,109 @@ impl Root {
         &self.dir
     }
 
+    /// What was there and could not be read, since this value or its first clone was made.
+    pub fn unread(&self) -> Unread {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, path: &str, why: &str) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread.count += 1;
+        if unread.files.len() < MOST_UNREAD && !unread.files.iter().any(|(known, _)| known == path) {
+            unread.files.push((path.to_owned(), why.to_owned()));
+        }
+    }
+
+    /// A file or folder that is not there is an ordinary answer of a kernel, as is a driver that refuses a read; anything
+    /// else is worth telling.
+    fn failed(&self, path: &str, errno: Errno) -> HostError {
+        let ordinary = [Errno::NOENT, Errno::NOTDIR, Errno::INVAL, Errno::NODEV, Errno::NXIO, Errno::OPNOTSUPP, Errno::AGAIN, Errno::ISDIR];
+        if !ordinary.contains(&errno) {
+            self.note(path, &std::io::Error::from(errno).to_string());
+        }
+        let path = self.dir.join(path.trim_start_matches('/'));
+        match errno {
+            Errno::LOOP => HostError::LinkLoop { path },
+            Errno::ISDIR => HostError::NotAFile { path },
+            _ => HostError::Read { path, source: errno.into() },
+        }
+    }
+
+    fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        // Never waits for the other end of a pipe, never becomes this process's terminal. A bare place has no such flags.
+        let reading = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK | OFlags::NOCTTY };
+        let flags = flags | reading | OFlags::RDONLY | OFlags::CLOEXEC;
+        let below = path.trim_start_matches('/');
+        let below = if below.is_empty() { "." } else { below };
+        if !self.live
+            && let Some(handle) = self.handle()
+        {
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            match rustix::fs::openat2(handle, below, flags, Mode::empty(), resolve) {
+                // Older kernels, and filters of system calls that do not know this one.
+                Err(Errno::NOSYS | Errno::PERM) => {}
+                answer => return answer,
+            }
+        }
+        let at = if self.live { self.dir.join(below) } else { self.resolve(path).map_err(|_| Errno::LOOP)? };
+        rustix::fs::open(&at, flags, Mode::empty())
+    }
+
+    fn handle(&self) -> Option<BorrowedFd<'_>> {
+        let open = || rustix::fs::open(&self.dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok();
+        self.handle.get_or_init(open).as_ref().map(AsFd::as_fd)
+    }
+
     /// The file as bytes.
     ///
     /// # Errors
     /// When it is missing, unreadable, not a plain file, or longer than 16 MiB.
     pub fn bytes(&self, path: &str) -> Result<Vec<u8>, HostError> {
-        let at = self.resolve(path)?;
-        let read = |source| HostError::Read { path: at.clone(), source };
-        // A pipe in a captured tree would block the open.
-        if !self.live && !fs::metadata(&at).map_err(read)?.is_file() {
-            return Err(HostError::NotAFile { path: at });
+        let file = self.open(path, OFlags::empty()).map_err(|errno| self.failed(path, errno))?;
+        self.read_whole(file.as_fd(), path, LARGEST_FILE)
+    }
+
+    fn read_whole(&self, file: BorrowedFd<'_>, path: &str, limit: u64) -> Result<Vec<u8>, HostError> {
+        let failed = |errno| self.failed(path, errno);
+        // Devices and pipes do not belong into a captured tree; in a live one the names are the kernel's own.
+        if !self.live && FileType::from_raw_mode(rustix::fs::fstat(file).map_err(failed)?.st_mode) != FileType::RegularFile {
+            return Err(failed(Errno::ISDIR));
         }
+        let mut page = [0u8; PAGE];
         let mut bytes = Vec::new();
-        fs::File::open(&at).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)).map_err(read)?;
-        if bytes.len() as u64 > LARGEST_FILE {
-            return Err(HostError::TooLarge { path: at, limit: LARGEST_FILE });
+        loop {
+            match rustix::io::read(file, &mut page) {
+                Ok(0) => return Ok(bytes),
+                Ok(count) => bytes.extend_from_slice(&page[..count]),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(failed(errno)),
+            }
+            if bytes.len() as u64 > limit {
+                self.note(path, "longer than any file of a kernel");
+                return Err(HostError::TooLarge { path: self.dir.join(path.trim_start_matches('/')), limit });
+            }
         }
-        Ok(bytes)
+    }
+
+    /// A folder whose files are to be read one after the other: its path is looked up once.
+    pub fn folder(&self, path: &str) -> Option<Folder<'_>> {
+        let fd = self.open(path, OFlags::DIRECTORY).map_err(|errno| self.failed(path, errno)).ok()?;
+        Some(Folder::new(self, path, fd))
     }
 
     /// The file as text without white space or NULs around it; bytes that are no UTF-8 are replaced. `None` when
     /// [`Root::bytes`] fails, which for a kernel file means that this kernel does not tell.
     pub fn text(&self, path: &str) -> Option<String> {
         let bytes = self.bytes(path).ok()?;
-        let text = String::from_utf8_lossy(&bytes);
-        Some(text.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned())
+        Some(self.trimmed(&bytes, path))
+    }
+
+    fn trimmed(&self, bytes: &[u8], path: &str) -> String {
+        let text = String::from_utf8_lossy(bytes);
+        if matches!(text, std::borrow::Cow::Owned(_)) {
+            self.note(path, "holds bytes that are no text");
+        }
+        text.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned()
     }
 
     /// A file that holds one number or word.
@@ -95,10 +212,7 @@ impl Root {
 
     /// Names in a folder, numbers within names in numeric order; empty when there is no such folder.
     pub fn names(&self, path: &str) -> Vec<String> {
-        let entries = self.resolve(path).ok().and_then(|at| fs::read_dir(at).ok());
-        let mut names: Vec<String> = entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-        names.sort_by_cached_key(|name| text::natural(name));
-        names
+        self.folder(path).map(|folder| folder.names()).unwrap_or_default()
     }
 
     /// Names in a folder that are `prefix` and a number, by number.
@@ -109,14 +223,20 @@ impl Root {
     }
 
     pub fn exists(&self, path: &str) -> bool {
-        self.resolve(path).is_ok_and(|at| at.exists())
+        self.open(path, OFlags::PATH).is_ok()
+    }
+
+    /// What a symbolic link points to, as it is written.
+    pub fn link(&self, path: &str) -> Option<String> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let folder = self.open(folder, OFlags::PATH | OFlags::DIRECTORY).ok()?;
+        rustix::fs::readlinkat(&folder, name, Vec::new()).ok()?.into_string().ok()
     }
 
     /// The last part of what a symbolic link points to: the name of a driver or subsystem in sysfs.
     pub fn link_name(&self, path: &str) -> Option<String> {
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let target = fs::read_link(self.resolve(folder).ok()?.join(name)).ok()?;
-        Some(target.file_name()?.to_str()?.to_owned())
+        let target = self.link(path)?;
+        Some(Path::new(&target).file_name()?.to_str()?.to_owned())
     }
 
     /// Major and minor number of a character device node.
@@ -125,6 +245,7 @@ impl Root {
         about.file_type().is_char_device().then(|| (rustix::fs::major(about.rdev()), rustix::fs::minor(about.rdev())))
     }
 
+    /// For kernels without openat2(2): follows links by hand.
     fn resolve(&self, path: &str) -> Result<PathBuf, HostError> {
         if self.live {
             return Ok(self.dir.join(path.trim_start_matches('/')));
@@ -187,6 +308,7 @@ mod tests {
         assert_eq!(root.text("sys/../../../secret").unwrap(), "inside");
         assert_eq!(root.text("sys/class/real"), None);
         assert!(matches!(root.bytes("sys/class/loop"), Err(HostError::LinkLoop { .. })));
+        assert_eq!((root.unread().count, root.unread().files[0].0.as_str()), (1, "sys/class/loop"));
         assert_eq!(root.link_name("sys/class/up").unwrap(), "secret");
     }
 

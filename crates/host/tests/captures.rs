@@ -1,117 +1,18 @@
 //! Every captured machine in the test data is read, and compared with what hwloc found in the same capture.
 
-use bzip2::read::BzDecoder;
-use flate2::read::GzDecoder;
+mod captured;
+
+use captured::{Capture, data};
 use host::{Root, probe};
 use machine::{Machine, Vendor};
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-fn data() -> Option<PathBuf> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let folder = std::env::var_os("ASHLAR_TEST_DATA").map_or_else(default, PathBuf::from).join("hwloc-dumps");
-    if !folder.is_dir() {
-        eprintln!("skipped: no captured machines in {} (set ASHLAR_TEST_DATA)", folder.display());
-        return None;
-    }
-    Some(folder)
-}
-
-/// Files of these trees that the readers look at. Leaving all others packed makes these tests many times faster.
-const OF_CPUS: [&str; 9] = [
-    "online",
-    "core_cpus",
-    "core_cpus_list",
-    "thread_siblings",
-    "thread_siblings_list",
-    "physical_package_id",
-    "level",
-    "shared_cpu_list",
-    "shared_cpu_map",
-];
-const OF_DEVICES: [&str; 17] = [
-    "class",
-    "config",
-    "dev",
-    "device",
-    "driver",
-    "infiniband",
-    "memory_size",
-    "node_guid",
-    "numa_node",
-    "operstate",
-    "physfn",
-    "resource",
-    "serial",
-    "speed",
-    "uevent",
-    "vendor",
-    "address",
-];
-
-fn is_read(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    if path.contains("sys/devices/system/cpu/cpu") {
-        OF_CPUS.contains(&name)
-    } else if path.contains("sys/devices/pci") {
-        OF_DEVICES.contains(&name)
-    } else if path.contains("sys/devices/system/node/node") {
-        ["meminfo", "distance", "cpulist", "cpumap"].contains(&name)
-    } else {
-        let known = ["/proc/", "/sys/class/", "/sys/bus/pci/", "/sys/devices/", "/sys/fs/cgroup/", "/dev/cpuset/", "/cgroup/"];
-        let slashed = format!("/{path}");
-        known.iter().any(|part| slashed.contains(part)) && !path.contains("/device-tree/cpus/")
-    }
-}
-
-/// An unpacked archive; the folder goes away with the value.
-struct Capture {
-    name: String,
-    dir: tempfile::TempDir,
-}
-
-impl Capture {
-    fn unpack(archive: &Path) -> Capture {
-        // Tens of thousands of small files: in memory where there is room for that.
-        let memory = Path::new("/dev/shm");
-        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-        let file = fs::File::open(archive).unwrap();
-        let name = archive.file_name().unwrap().to_str().unwrap();
-        let reader: Box<dyn Read> = if name.ends_with(".bz2") { Box::new(BzDecoder::new(file)) } else { Box::new(GzDecoder::new(file)) };
-        for entry in tar::Archive::new(reader).entries().unwrap() {
-            let mut entry = entry.unwrap();
-            let path = entry.path().unwrap().to_string_lossy().into_owned();
-            // Folders are made as their files come, writable whatever the captured mode.
-            if !entry.header().entry_type().is_dir() && is_read(&path) {
-                entry.unpack_in(dir.path()).unwrap_or_else(|error| panic!("{name}: {path}: {error}"));
-            }
-        }
-        Capture { name: name.trim_end_matches(".tar.bz2").trim_end_matches(".tar.gz").to_owned(), dir }
-    }
-
-    /// Folders that have a `sys` of their own: an archive may hold several machines.
-    fn roots(&self) -> Vec<PathBuf> {
-        fn search(at: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-            if at.join("sys").is_dir() {
-                return found.push(at.to_owned());
-            }
-            let Some(entries) = fs::read_dir(at).ok().filter(|_| depth > 0) else { return };
-            let folders = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir() && !path.is_symlink());
-            folders.for_each(|folder| search(&folder, depth - 1, found));
-        }
-        let mut found = Vec::new();
-        search(self.dir.path(), 3, &mut found);
-        found.sort();
-        found
-    }
-
-    fn machine(&self) -> Machine {
-        let roots = self.roots();
-        assert_eq!(roots.len(), 1, "{}", self.name);
-        read(&self.name, &roots[0])
-    }
+fn machine(capture: &Capture) -> Machine {
+    let roots = capture.roots();
+    assert_eq!(roots.len(), 1, "{}", capture.name);
+    read(&capture.name, &roots[0])
 }
 
 fn read(name: &str, root: &Path) -> Machine {
@@ -184,8 +85,8 @@ fn cpus_and_memory_nodes_are_those_that_hwloc_finds() {
     let Some(data) = data() else { return };
     let mut compared = 0;
     for archive in archives(&data.join("hwloc")).into_iter().chain(archives(&data.join("hwloc-history"))) {
-        let capture = Capture::unpack(&archive);
-        let machine = capture.machine();
+        let capture = Capture::unpack_only(&archive, is_read);
+        let machine = machine(&capture);
         let folder = archive.parent().unwrap();
         let answer =
             ["console", "xml", "output"].iter().find_map(|end| fs::read_to_string(folder.join(format!("{}.{end}", capture.name))).ok());
@@ -217,7 +118,7 @@ fn cpus_and_memory_nodes_are_those_that_hwloc_finds() {
 #[test]
 fn a_machine_full_of_vector_engines_is_understood() {
     let Some(data) = data() else { return };
-    let machine = Capture::unpack(&data.join("hwloc/32intel64-2p8co2t+8ve.tar.bz2")).machine();
+    let machine = machine(&Capture::unpack_only(&data.join("hwloc/32intel64-2p8co2t+8ve.tar.bz2"), is_read));
     assert_eq!(machine.devices.len(), 8);
     for (at, device) in machine.devices.iter().enumerate() {
         assert_eq!((device.vendor, device.index as usize, device.numa), (Vendor::Nec, at, Some(0)));
@@ -243,9 +144,9 @@ fn display_chips_of_servers_and_emulators_are_no_accelerators() {
         "hwloc/2pa-pcidomain32bits.tar.bz2",
         "ghw/linux-amd64-accel.tar.gz",
     ] {
-        assert_eq!(Capture::unpack(&data.join(name)).machine().devices, [], "{name}");
+        assert_eq!(machine(&Capture::unpack_only(&data.join(name), is_read)).devices, [], "{name}");
     }
-    let machine = Capture::unpack(&data.join("ghw/linux-amd64-accel-nvidia.tar.gz")).machine();
+    let machine = machine(&Capture::unpack_only(&data.join("ghw/linux-amd64-accel-nvidia.tar.gz"), is_read));
     let [gpu] = &machine.devices[..] else { panic!("one GPU") };
     assert_eq!((gpu.vendor, gpu.model.as_str(), gpu.memory), (Vendor::Nvidia, "Tesla P100-PCIE-16GB", Some(machine::Bytes::gb(16))));
     assert!(gpu.health.is_ready());
@@ -256,7 +157,7 @@ fn other_captures_are_read_whole() {
     let Some(data) = data() else { return };
     let mut counts = Vec::new();
     for archive in ["ghw", "nri", "qemu-sysfs"].iter().flat_map(|folder| archives(&data.join(folder))) {
-        let capture = Capture::unpack(&archive);
+        let capture = Capture::unpack_only(&archive, is_read);
         for root in capture.roots() {
             let machine = read(&capture.name, &root);
             let with_memory = machine.numa.iter().filter(|node| node.memory.0 > 0).count();

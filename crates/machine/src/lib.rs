@@ -10,6 +10,7 @@ mod cpuset;
 mod device;
 mod facts;
 mod grant;
+mod pci;
 mod topology;
 
 pub use bytes::Bytes;
@@ -17,4 +18,5 @@ pub use cpuset::{CpuSet, CpuSetError};
 pub use device::{Device, DeviceClass, DeviceId, DeviceNode, Health, PciAddress, PciAddressError, Vendor};
 pub use facts::{CgroupMode, Facts};
 pub use grant::{CpuShare, Grant, PortRange, RankGrant};
+pub use pci::{PciBuses, PciFunction, PciIds, PciLink, PciPort, PciRate, PciTree, Sriov};
 pub use topology::{Cpu, Machine, Nic, NumaNode, Package};
