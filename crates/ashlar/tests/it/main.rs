@@ -6,6 +6,7 @@ mod bench_node;
 mod command_line;
 mod crash;
 mod edges;
+mod other_kernel;
 mod road;
 mod tidy;
 mod withstand;
