@@ -50,6 +50,8 @@ pub enum Command {
     Wait(Wait),
     /// Show what this machine is and who holds what
     Machine(Machine),
+    /// Show accelerators: what each is, how far it works, and what stops it
+    Devices(Devices),
     /// Show queues: shares, what is held, what waits
     Queues(Queues),
     /// See it work: train a small network on this machine, as a gang, isolated
@@ -296,6 +298,22 @@ pub struct Wait {
     after_help = "Examples:\n  ashlar machine\n  ashlar machine --json | jq .machine.devices\n  ashlar machine --root ./captured-tree   # a machine from its /sys and /proc"
 )]
 pub struct Machine {
+    /// Read a captured tree instead of this machine
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub root: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A device climbs a ladder: on the bus, driver bound, device nodes there and openable, vendor library answers,\nhealthy. ● is a step reached, ✗ the one that stops it, ! one that is no obstacle to work, ○ not reached or not asked.\n\nExamples:\n  ashlar devices\n  ashlar devices nvidia:0             # one in full, with temperature, power, errors\n  ashlar devices 3b:00.0 --json\n  ashlar devices --root ./captured-tree"
+)]
+pub struct Devices {
+    /// Show this one in full: its id or the beginning of it, its PCI address, or vendor:number
+    #[arg(value_name = "DEVICE")]
+    pub device: Option<String>,
     /// Read a captured tree instead of this machine
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod command;
+mod device_text;
 mod failure;
 mod follow;
 mod listing;
@@ -56,6 +57,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Cancel(cancel) => command::cancel::run(&place, cancel),
         Command::Wait(wait) => command::wait::run(&place, wait),
         Command::Machine(machine) => command::machine::run(&place, machine),
+        Command::Devices(devices) => command::devices::run(&place, devices),
         Command::Queues(queues) => command::queues::run(&place, queues),
         Command::Quickstart(quickstart) => command::quickstart::run(&place, quickstart),
         Command::Token(token) => command::token::run(&place, token),

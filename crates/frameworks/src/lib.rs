@@ -21,3 +21,4 @@ pub use hosts::hosts_file;
 pub use launch::{Explained, LaunchInput, Process, explain, launch};
 pub use recipe::{Recipe, recipes};
 pub use variables::Variable;
+pub use visibility::mask_variables;

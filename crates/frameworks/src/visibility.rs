@@ -6,7 +6,7 @@
 
 use crate::LaunchError;
 use crate::variables::Variables;
-use machine::{Device, Vendor};
+use machine::{Device, DeviceClass, Vendor};
 use std::collections::BTreeMap;
 
 /// How one vendor's user-space library is told which devices to use.
@@ -26,6 +26,11 @@ struct Mask {
 
 const fn plain(vendor: Vendor, variable: &'static str) -> Mask {
     Mask { vendor, variable, ids: &[], hide: Some(""), within: None, beside: None }
+}
+
+/// The masks in this table: vendor, variable. For comparing with the table of devices.
+pub fn mask_variables() -> impl Iterator<Item = (Vendor, &'static str)> {
+    MASKS.iter().map(|mask| (mask.vendor, mask.variable))
 }
 
 /// One row a vendor. Sources: the vendors' environment-variable documentation; for AMD also the open runtime
@@ -65,6 +70,11 @@ fn mask_of(vendor: Vendor) -> Option<&'static Mask> {
     MASKS.iter().find(|mask| mask.vendor == vendor)
 }
 
+/// The neural engine inside a processor of AMD or Intel is not among what the masks of their graphics cards count.
+fn is_masked(device: &Device) -> bool {
+    !(matches!(device.vendor, Vendor::Amd | Vendor::Intel) && device.class == DeviceClass::Npu)
+}
+
 /// What there is to see and to hide for one rank.
 pub(crate) struct View<'a> {
     pub rank: u32,
@@ -84,7 +94,10 @@ impl View<'_> {
         let index = match &self.within {
             None => device.index as usize,
             // Libraries count the cards they can open from 0, in bus order: that is, by falling out of the others.
-            Some(granted) => granted.iter().filter(|other| other.vendor == device.vendor && other.index < device.index).count(),
+            Some(granted) => granted
+                .iter()
+                .filter(|other| (other.vendor, other.class) == (device.vendor, device.class) && other.index < device.index)
+                .count(),
         };
         index.to_string()
     }
@@ -93,7 +106,7 @@ impl View<'_> {
 /// Shows a rank its devices and hides those of every other vendor on the machine.
 pub(crate) fn fill(variables: &mut Variables, view: &View) -> Result<(), LaunchError> {
     let mut listed: BTreeMap<&str, (Vendor, Vec<String>)> = BTreeMap::new();
-    for device in &view.shown {
+    for device in view.shown.iter().filter(|device| is_masked(device)) {
         let Some(mask) = mask_of(device.vendor) else { continue };
         let (vendor, names) = listed.entry(mask.variable).or_insert((device.vendor, vec![]));
         if *vendor != device.vendor {

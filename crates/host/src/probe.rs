@@ -13,13 +13,14 @@ pub fn probe(root: &Root) -> Result<Machine, HostError> {
     let groups = Cgroups::read(root);
     let infos = root.text("proc/cpuinfo").map(|text| text::cpuinfo(&text)).unwrap_or_default();
     let hostname = facts::hostname(root);
+    let ports = nics::nics(root);
     let mut machine = Machine {
         id: facts::machine_id(root, &hostname),
         hostname,
         product: facts::product(root),
-        nics: nics::nics(root),
         facts: facts::facts(root, &groups, &infos),
-        devices: vendor::devices(root),
+        devices: vendor::devices(root, &ports),
+        nics: ports,
         ..Machine::default()
     };
     topology::fill(root, &groups.allowed(root), &infos, &mut machine)?;

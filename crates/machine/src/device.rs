@@ -1,6 +1,6 @@
 //! One accelerator.
 
-use crate::Bytes;
+use crate::{Bytes, Ladder, PeerLink, ladder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -124,6 +124,17 @@ pub enum DeviceClass {
     Vector,
 }
 
+impl DeviceClass {
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceClass::Gpu => "gpu",
+            DeviceClass::Npu => "npu",
+            DeviceClass::Fpga => "fpga",
+            DeviceClass::Vector => "vector",
+        }
+    }
+}
+
 /// Whether work may be placed on the device. Written by discovery, later by the fault rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "state", content = "why")]
@@ -151,6 +162,40 @@ pub struct DeviceNode {
     pub shared: bool,
 }
 
+/// How a slice was cut from its card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SliceKind {
+    /// NVIDIA's multi-instance GPU: one compute instance.
+    Mig,
+    /// A PCI virtual function (SR-IOV).
+    Vf,
+    /// A part of an Ascend NPU.
+    Vnpu,
+    /// A compute partition of an AMD Instinct card (CPX, DPX, QPX).
+    Partition,
+}
+
+impl SliceKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            SliceKind::Mig => "MIG",
+            SliceKind::Vf => "VF",
+            SliceKind::Vnpu => "vNPU",
+            SliceKind::Partition => "partition",
+        }
+    }
+}
+
+/// What a slice is a part of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    pub kind: SliceKind,
+    pub parent: DeviceId,
+    /// The vendor's own name of the slice: "1g.10gb", "CPX 3".
+    pub profile: String,
+}
+
 /// One accelerator, or a hard slice of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
@@ -161,7 +206,7 @@ pub struct Device {
     pub model: String,
     /// Device memory, where the driver or the model table tells.
     pub memory: Option<Bytes>,
-    /// What visibility masks and vendor tools count by, from 0 in PCI order within a vendor. For display and
+    /// What visibility masks and vendor tools count by, from 0 in bus order within vendor and class. For display and
     /// for masks only.
     pub index: u32,
     pub pci: Option<PciAddress>,
@@ -169,7 +214,66 @@ pub struct Device {
     pub numa: Option<u32>,
     pub driver: Option<String>,
     pub nodes: Vec<DeviceNode>,
+    /// What placement reads: [`Ladder::health`] of `ladder`.
     pub health: Health,
+    /// Who made it, for people: "NVIDIA", "Hailo Technologies".
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub maker: String,
+    /// Compute capability ("sm_90") or instruction set ("gfx942"), where the driver or the model table tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// The network port with the shortest way to the device over the PCI tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest_nic: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<Slice>,
+    /// Ways to other devices that do not lead over the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<PeerLink>,
+    #[serde(default)]
+    pub ladder: Ladder,
+    /// Facts of the vendor table that this device rests on and that nobody has confirmed on hardware or in a driver's source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unverified: Vec<String>,
+}
+
+impl Device {
+    /// Marks it as cut into so many slices, which are granted in its place.
+    pub fn divide(&mut self, slices: usize) {
+        self.learn(ladder::Answer::NotAsked, vec![], slices);
+    }
+
+    /// Goes on from the device nodes with what a library said; below them nothing changes.
+    pub fn learn(&mut self, answer: ladder::Answer, faults: Vec<ladder::Fault>, slices: usize) {
+        self.ladder = self.ladder.go_on(answer, faults, slices);
+        self.health = self.ladder.health();
+    }
+}
+
+/// Nothing known: for filling in what is.
+impl Default for Device {
+    fn default() -> Device {
+        Device {
+            id: DeviceId(String::new()),
+            vendor: Vendor::Unknown,
+            class: DeviceClass::Npu,
+            model: String::new(),
+            memory: None,
+            index: 0,
+            pci: None,
+            numa: None,
+            driver: None,
+            nodes: vec![],
+            health: Health::Unusable("not looked at yet".into()),
+            maker: String::new(),
+            architecture: None,
+            nearest_nic: None,
+            slice: None,
+            links: vec![],
+            ladder: Ladder::default(),
+            unverified: vec![],
+        }
+    }
 }
 
 /// `domain:bus:device.function`. The domain is 32 bits wide: VMD and some hosts number from 0x10000.

@@ -2,6 +2,7 @@
 
 pub mod cancel;
 pub mod completions;
+pub mod devices;
 pub mod jobs;
 pub mod logs;
 pub mod machine;

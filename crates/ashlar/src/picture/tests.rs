@@ -54,6 +54,7 @@ fn gpu(index: u32, numa: u32) -> Device {
         driver: Some("nvidia".into()),
         nodes: Vec::new(),
         health: Health::Ready,
+        ..Device::default()
     }
 }
 

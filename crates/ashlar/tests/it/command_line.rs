@@ -4,7 +4,7 @@ use super::bench_node::{ASHLAR, TestNode, ashlar, stderr, stdout};
 use super::tidy::workspace;
 use std::process::Command;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "up",
     "run",
     "submit",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 16] = [
     "cancel",
     "wait",
     "machine",
+    "devices",
     "queues",
     "quickstart",
     "token",
@@ -44,7 +45,7 @@ fn every_command_shows_examples_and_every_listing_has_json() {
     for command in COMMANDS {
         let text = stdout(&Command::new(ASHLAR).args([command, "--help"]).output().unwrap());
         assert!(text.contains("Examples:"), "{command}");
-        let listing = ["submit", "plan", "jobs", "show", "why", "machine", "queues"].contains(&command);
+        let listing = ["submit", "plan", "jobs", "show", "why", "machine", "devices", "queues"].contains(&command);
         assert!(!listing || text.contains("--json"), "{command}");
     }
 }

@@ -5,6 +5,7 @@ mod access;
 mod bench_node;
 mod command_line;
 mod crash;
+mod device_table;
 mod edges;
 mod other_kernel;
 mod road;

@@ -52,6 +52,7 @@ pub fn machine(id: &str, cpus: u32, gpus: u32, memory: Bytes) -> Machine {
         driver: Some("nvidia".into()),
         nodes: vec![],
         health: Health::Ready,
+        ..Device::default()
     };
     let all: CpuSet = (0..cpus).collect();
     Machine {

@@ -62,6 +62,7 @@ pub fn device(vendor: Vendor, index: u32, id: &str) -> Device {
         driver: None,
         nodes: vec![],
         health: Health::Ready,
+        ..Device::default()
     }
 }
 

@@ -1,12 +1,18 @@
 //! Accelerators.
 //!
-//! A card is found by what the PCI bus says, so one without a driver is seen too. [`table::ROWS`] is data, a row for
+//! A card is found by what the PCI bus says, so one without a driver is seen too. [`table::rows`] is data, a row for
 //! each kind of card; there is code only for what a row cannot say.
 
 mod find;
+pub(crate) mod glob;
+pub mod kfd;
 mod models;
+pub mod modules;
+mod nearest;
+mod nodes;
 pub mod nvidia;
+mod partitions;
 pub mod table;
 
 pub use find::devices;
-pub use models::model;
+pub use models::{architecture, model};

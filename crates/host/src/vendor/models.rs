@@ -127,6 +127,38 @@ const MODELS: &[(u16, u16, &str, u64)] = &[
     (0x1022, 0x17f0, "Ryzen AI (XDNA 2)", 0),
 ];
 
+/// Instruction set by PCI id, where a chip has one: compute capability as NVIDIA's compiler names it, LLVM's name for AMD.
+/// Chips by id range are those of the PCI id list; the capability of each chip NVIDIA's "CUDA GPUs" page and the CUDA
+/// programming guide; AMD's names the LLVM AMDGPU user guide.
+const ARCHITECTURES: &[(u16, u16, u16, &str)] = &[
+    (0x10de, 0x1580, 0x15ff, "sm_60"),
+    (0x10de, 0x1b00, 0x1d52, "sm_61"),
+    (0x10de, 0x1d80, 0x1dff, "sm_70"),
+    (0x10de, 0x1e00, 0x1fff, "sm_75"),
+    (0x10de, 0x2080, 0x20ff, "sm_80"),
+    (0x10de, 0x2180, 0x21ff, "sm_75"),
+    (0x10de, 0x2200, 0x22ff, "sm_86"),
+    (0x10de, 0x2300, 0x23ff, "sm_90"),
+    (0x10de, 0x2400, 0x25ff, "sm_86"),
+    (0x10de, 0x2600, 0x28ff, "sm_89"),
+    (0x10de, 0x2900, 0x29ff, "sm_100"),
+    (0x10de, 0x2b00, 0x2dff, "sm_120"),
+    (0x10de, 0x2e12, 0x2e12, "sm_121"),
+    (0x10de, 0x3180, 0x31ff, "sm_103"),
+    (0x1002, 0x66a0, 0x66af, "gfx906"),
+    (0x1002, 0x6860, 0x687f, "gfx900"),
+    (0x1002, 0x7388, 0x738e, "gfx908"),
+    (0x1002, 0x7408, 0x7410, "gfx90a"),
+    (0x1002, 0x744c, 0x744c, "gfx1100"),
+    (0x1002, 0x74a0, 0x74bd, "gfx942"),
+    (0x1002, 0x75a0, 0x75b3, "gfx950"),
+];
+
+/// What compilers call the chip.
+pub fn architecture(maker: u16, device: u16) -> Option<&'static str> {
+    ARCHITECTURES.iter().find(|(m, first, last, _)| *m == maker && (*first..=*last).contains(&device)).map(|(.., name)| *name)
+}
+
 /// Name and memory as far as the PCI ids tell them; the bare ids where nothing is known.
 pub fn model(vendor: Vendor, maker: u16, device: u16) -> (String, Option<Bytes>) {
     let known = MODELS.iter().find(|(m, d, ..)| (*m, *d) == (maker, device));
@@ -150,6 +182,20 @@ mod tests {
             let classes = [0x0300, 0x0302, 0x0380, 0x1200];
             assert!(classes.iter().any(|class| table::row(*maker, *device, *class).is_some()), "{maker:04x}:{device:04x}");
         }
+    }
+
+    #[test]
+    fn chips_are_named_as_compilers_do_and_no_range_overlaps() {
+        for (at, (maker, first, last, _)) in ARCHITECTURES.iter().enumerate() {
+            assert!(first <= last);
+            assert!(!ARCHITECTURES[..at].iter().any(|(m, f, l, _)| m == maker && f <= last && first <= l), "{first:04x}");
+        }
+        for (device, name) in
+            [(0x2330, "sm_90"), (0x20b2, "sm_80"), (0x2684, "sm_89"), (0x15f8, "sm_60"), (0x1eb8, "sm_75"), (0x2901, "sm_100")]
+        {
+            assert_eq!(architecture(0x10de, device), Some(name));
+        }
+        assert_eq!((architecture(0x1002, 0x74a1), architecture(0x19e5, 0xd802)), (Some("gfx942"), None));
     }
 
     #[test]

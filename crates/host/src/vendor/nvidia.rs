@@ -5,12 +5,14 @@
 //! text comes back, to [`merge_nvml`].
 
 use crate::{Root, text};
-use machine::{Bytes, Device, DeviceId, Health, Machine, PciAddress, Vendor};
+use machine::ladder::Answer;
+use machine::{Bytes, Device, DeviceId, Machine, PciAddress, Vendor};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+const LIBRARY: &str = "libnvidia-ml.so.1";
 const GPUS: &str = "proc/driver/nvidia/gpus";
 
 /// `/proc/driver/nvidia/gpus/*/information` of one card.
@@ -103,8 +105,8 @@ pub fn merge_nvml(machine: &mut Machine, json: &str) -> bool {
     for device in ours {
         match (&reply.error, reply.devices.iter().find(|gpu| gpu.pci.parse().ok() == device.pci)) {
             (Some(_), _) if reply.no_library => {}
-            (Some(error), _) => lower(device, format!("NVIDIA's library does not work: {error}")),
-            (None, None) => lower(device, "NVIDIA's library does not list the card; it may have fallen off the bus".into()),
+            (Some(error), _) => device.learn(Answer::Refused { who: LIBRARY.into(), error: error.clone(), hint: None }, vec![], 0),
+            (None, None) => device.learn(Answer::Unlisted { who: LIBRARY.into() }, vec![], 0),
             (None, Some(gpu)) => merge(device, gpu),
         }
     }
@@ -120,22 +122,14 @@ fn merge(device: &mut Device, gpu: &Gpu) {
     }
     // Cards that share the memory of the machine answer with an error or with nothing.
     device.memory = gpu.memory.filter(|memory| *memory > 0).map(Bytes).or(device.memory);
-    if gpu.mig {
-        lower(device, "in MIG mode, and slices cannot be granted yet".into());
-    }
-}
-
-/// The first thing found wrong stays: it is the nearest to the cause.
-fn lower(device: &mut Device, why: String) {
-    if device.health.is_ready() {
-        device.health = Health::Unusable(why);
-    }
+    device.learn(Answer::Fine, vec![], usize::from(gpu.mig));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use machine::DeviceClass;
+    use machine::ladder::{Evidence, climb};
+    use machine::{DeviceClass, Health};
     use proptest::prelude::*;
 
     fn machine() -> Machine {
@@ -147,10 +141,10 @@ mod tests {
             memory: Some(Bytes::gb(80)),
             index,
             pci: bus.parse().ok(),
-            numa: None,
             driver: Some(driver.into()),
-            nodes: Vec::new(),
+            ladder: climb(&Evidence { driver: Some(driver.into()), drivers: vec![driver.into()], ..Evidence::default() }),
             health: Health::Ready,
+            ..Device::default()
         };
         let devices = vec![
             device(0, "0000:3b:00.0", Vendor::Nvidia, "nvidia"),

@@ -42,6 +42,7 @@ pub fn device(index: u32, vendor: Vendor, class: DeviceClass, model: &str, memor
         driver: None,
         nodes: vec![],
         health: Health::Ready,
+        ..Device::default()
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use machine::Health;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -38,7 +39,7 @@ impl Tree {
     }
 
     fn devices(&self) -> Vec<Device> {
-        devices(&Root::at(self.0.path()))
+        devices(&Root::at(self.0.path()), &[])
     }
 
     fn one(&self) -> Device {
@@ -85,15 +86,15 @@ fn nvidia_cards_get_their_minor_and_the_shared_nodes() {
     without_uvm.write("proc/driver/nvidia/gpus/0000:3b:00.0/information", "Device Minor: 0\n");
     without_uvm.write("proc/devices", "Character devices:\n195 nvidia\n");
     let device = without_uvm.one();
-    assert_eq!((why(&device), device.numa), ("driver nvidia is bound, but /dev/nvidia-uvm is not there", None));
+    assert_eq!((why(&device), device.numa), ("node missing: nvidia-uvm", None));
 }
 
 #[test]
 fn each_step_of_the_ladder_is_named() {
     for (driver, expected) in [
-        ("", "no driver is bound, nvidia is needed"),
+        ("", "driver not bound: module nvidia not loaded"),
         ("nouveau", "driver nouveau is bound, nvidia is needed"),
-        ("vfio-pci", "set aside for a virtual machine (vfio-pci)"),
+        ("vfio-pci", "set aside for a virtual machine (driver vfio-pci)"),
         ("nvidia", ""),
     ] {
         let tree = Tree::new();
@@ -193,24 +194,70 @@ fn virtual_functions_and_strangers() {
     tree.link(&format!("{path}/physfn"), "../0000:05:00.0");
     tree.card("0000:09:00.0", 0x1e60, 0x2864, 0x1200, "hailo", 0);
     let found = tree.devices();
-    let rows: Vec<_> = found.iter().map(|device| (device.vendor, device.health.is_ready())).collect();
-    assert_eq!(rows, [(Vendor::Rebellions, true), (Vendor::Unknown, false)]);
-    assert!(why(&found[1]).contains("Hailo"), "{}", why(&found[1]));
+    let rows: Vec<_> = found.iter().map(|device| (device.vendor, device.index, device.health.is_ready())).collect();
+    assert_eq!(rows, [(Vendor::Rebellions, 0, false), (Vendor::Rebellions, 0, true), (Vendor::Unknown, 0, false)]);
+    assert_eq!(why(&found[0]), "divided into 1 slice, which is granted in its place");
+    let slice = found[1].slice.as_ref().unwrap();
+    assert_eq!((slice.kind, slice.parent.0.as_str(), slice.profile.as_str()), (SliceKind::Vf, "0000:05:00.0", "VF 0"));
+    assert_eq!(
+        (why(&found[2]), found[2].maker.as_str()),
+        ("accelerators of Hailo are not known to Ashlar yet (driver hailo is bound)", "Hailo")
+    );
+    assert!(found[0].unverified.contains(&"PCI id 1220".to_owned()), "{:?}", found[0].unverified);
 }
 
 #[test]
-fn patterns_match_whole_names() {
-    for (pattern, name, fits) in [
-        ("renderD*", "renderD128", true),
-        ("renderD*", "card0", false),
-        ("*", "", true),
-        ("tile*", "tile0", true),
-        ("hl[0-9]*", "hl0", true),
-        ("hl[0-9]*", "hl_controlD0", false),
-        ("a*c", "abcc", true),
-        ("a*c", "abcd", false),
-        ("ab", "abc", false),
-    ] {
-        assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
-    }
+fn a_card_that_reads_as_all_ones_is_dead() {
+    let tree = Tree::new();
+    let path = tree.card("0000:3b:00.0", 0x10de, 0x2330, 0x0302, "nvidia", 0);
+    let config = tree.0.path().join(format!("{path}/config"));
+    fs::write(&config, [0xff; 64]).unwrap();
+    assert!(why(&tree.one()).starts_with("dead"), "{}", why(&tree.one()));
+    tree.write(&format!("{path}/power_state"), "D3cold\n");
+    assert_eq!(why(&tree.one()), "", "asleep, not dead");
+    fs::write(config, [0xde, 0x10, 0x30, 0x23]).unwrap();
+    tree.write(&format!("{path}/power_state"), "D0\n");
+    assert_eq!(why(&tree.one()), "");
+}
+
+#[test]
+fn the_module_says_why_no_driver_is_bound() {
+    let tree = Tree::new();
+    tree.card("0000:3b:00.0", 0x10de, 0x2330, 0x0302, "", 0);
+    tree.write("proc/sys/kernel/osrelease", "6.12.0\n").write("lib/modules/6.12.0/modules.dep", "updates/dkms/nvidia.ko.zst:\n");
+    assert_eq!(why(&tree.one()), "driver not bound: module nvidia not loaded");
+    tree.write("sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
+    assert_eq!(why(&tree.one()), "driver not bound: module nvidia not loaded, kernel lockdown accepts signed modules only");
+    tree.write("lib/modules/6.12.0/modules.dep", "kernel/fs/ext4/ext4.ko:\n");
+    assert_eq!(why(&tree.one()), "driver not bound: module nvidia not loaded: this kernel has no such module");
+}
+
+#[test]
+fn a_processors_own_npu_does_not_shift_the_count_of_gpus() {
+    let tree = Tree::new();
+    tree.card("0000:00:0b.0", 0x8086, 0x643e, 0x1200, "intel_vpu", -1);
+    tree.card("0000:03:00.0", 0x8086, 0x56c0, 0x0380, "xe", -1);
+    tree.card("0000:04:00.0", 0x8086, 0x56c0, 0x0380, "xe", -1);
+    let rows: Vec<_> = tree.devices().iter().map(|device| (device.class, device.index)).collect();
+    assert_eq!(rows, [(DeviceClass::Npu, 0), (DeviceClass::Gpu, 0), (DeviceClass::Gpu, 1)]);
+}
+
+#[test]
+fn the_nearest_port_shares_the_most_bridges() {
+    let tree = Tree::new();
+    tree.card("0000:3b:00.0", 0x10de, 0x2330, 0x0302, "nvidia", 0);
+    let port = |name: &str, address: &str, bridge: &str, numa: u32| {
+        tree.link(&format!("sys/class/net/{name}/device"), &format!("../../../{address}"));
+        tree.link(&format!("sys/bus/pci/devices/{address}"), &format!("../../../devices/{bridge}/{address}"));
+        Nic { name: name.into(), numa: Some(numa), ..Nic::default() }
+    };
+    let far = port("far", "0000:81:00.0", "pci0000:80/0000:80:01.0", 1);
+    let same_node = port("same", "0000:61:00.0", "pci0000:60/0000:60:01.0", 0);
+    let near = port("near", "0000:3c:00.0", "pci0000:00/0000:00:01.0", 0);
+    let rdma = Nic { rdma: Some("mlx5_0".into()), ..port("rdma", "0000:3c:00.1", "pci0000:00/0000:00:01.0", 0) };
+    let nearest = |ports: &[Nic]| devices(&Root::at(tree.0.path()), ports)[0].nearest_nic.clone();
+    assert_eq!(nearest(std::slice::from_ref(&far)), None);
+    assert_eq!(nearest(&[far.clone(), same_node.clone()]).as_deref(), Some("same"));
+    assert_eq!(nearest(&[far.clone(), same_node.clone(), near.clone()]).as_deref(), Some("near"));
+    assert_eq!(nearest(&[far, same_node, near, rdma]).as_deref(), Some("rdma"));
 }

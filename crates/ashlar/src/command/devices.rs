@@ -1,0 +1,114 @@
+//! `ashlar devices`
+
+use crate::arguments::Devices;
+use crate::device_text::{self, Style};
+use crate::failure::Failure;
+use crate::listing;
+use crate::state::Place;
+use ::machine::{Device, Machine, Telemetry};
+use api::ClientError;
+use serde::Serialize;
+use std::io::Write;
+use std::process::ExitCode;
+
+pub fn run(place: &Place, asked: Devices) -> Result<ExitCode, Failure> {
+    let machine = machine(place, &asked)?;
+    let style = Style { colour: listing::colour_wanted() };
+    match &asked.device {
+        None if asked.json => listing::print_json(&machine.devices)?,
+        None => write!(std::io::stdout(), "{}", device_text::list(&machine.devices, style))?,
+        Some(name) => {
+            let device = choose(&machine.devices, name)?;
+            let telemetry = None::<Telemetry>;
+            if asked.json {
+                listing::print_json(&One { device, telemetry: telemetry.as_ref() })?;
+            } else {
+                write!(std::io::stdout(), "{}", device_text::full(device, &machine.devices, telemetry.as_ref(), style))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct One<'a> {
+    #[serde(flatten)]
+    device: &'a Device,
+    telemetry: Option<&'a Telemetry>,
+}
+
+/// A captured tree, else what a running node knows, else this machine.
+fn machine(place: &Place, asked: &Devices) -> Result<Machine, Failure> {
+    if let Some(dir) = &asked.root {
+        if !dir.is_dir() {
+            return Err(Failure::input(format!("{} is not a folder", dir.display())).hint("name the folder that holds sys/ and proc/"));
+        }
+        let root = host::Root::at(dir);
+        return match host::probe(&root) {
+            Ok(machine) => Ok(machine),
+            // A capture of the devices alone is enough here.
+            Err(host::HostError::NoCpus { .. }) => Ok(Machine { devices: host::vendor::devices(&root, &[]), ..Machine::default() }),
+            Err(error) => Err(Failure::failed(format!("cannot read the machine: {error}"))),
+        };
+    }
+    match place.try_connect().and_then(|client| client.machine()) {
+        Ok(view) => Ok(view.machine),
+        Err(ClientError::NoNode(_)) if !place.is_remote() => super::machine::this_machine(),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The device of this name: its id, the beginning of it, its PCI address, or vendor and number such as `nvidia:0`.
+fn choose<'a>(devices: &'a [Device], name: &str) -> Result<&'a Device, Failure> {
+    let lower = name.to_lowercase();
+    let address = if name.matches(':').count() == 1 { format!("0000:{name}") } else { name.to_owned() };
+    if let Some(device) = devices.iter().find(|device| device.id.0.eq_ignore_ascii_case(name)) {
+        return Ok(device);
+    }
+    if let Ok(address) = address.parse()
+        && let Some(device) = devices.iter().find(|device| device.pci == Some(address) && device.slice.is_none())
+    {
+        return Ok(device);
+    }
+    let numbered = |device: &&Device| format!("{}:{}", device.vendor, device.index) == lower;
+    let begins = |device: &&Device| device.id.0.to_lowercase().starts_with(&lower);
+    let found: Vec<&Device> = devices.iter().filter(|device| numbered(device) || (name.len() >= 3 && begins(device))).collect();
+    match found[..] {
+        [device] => Ok(device),
+        [] if devices.is_empty() => {
+            Err(Failure::input(format!("there is no device '{name}': no accelerator is on the bus of this machine")))
+        }
+        [] => Err(Failure::input(format!("there is no device '{name}'")).hint("`ashlar devices` lists them")),
+        _ => {
+            let ids: Vec<&str> = found.iter().map(|device| device.id.0.as_str()).collect();
+            Err(Failure::input(format!("'{name}' fits {} devices", ids.len())).hint(format!("one of {}", ids.join(", "))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::machine::{DeviceId, Vendor};
+
+    #[test]
+    fn a_device_is_found_by_every_name_people_have_for_it() {
+        let device = |id: &str, bus: &str, index| Device {
+            id: DeviceId(id.into()),
+            vendor: Vendor::Nvidia,
+            index,
+            pci: bus.parse().ok(),
+            ..Device::default()
+        };
+        let devices = [device("GPU-6f1e", "0000:3b:00.0", 0), device("GPU-6f2e", "0000:86:00.0", 1)];
+        for (name, index) in
+            [("GPU-6f1e", 0), ("gpu-6F2e", 1), ("GPU-6f2", 1), ("0000:86:00.0", 1), ("3b:00.0", 0), ("nvidia:1", 1), ("NVIDIA:0", 0)]
+        {
+            assert_eq!(choose(&devices, name).unwrap().index, index, "{name}");
+        }
+        for name in ["GPU-6f", "GPU-x", "", "nvidia:2", "3c:00.0"] {
+            assert_eq!(choose(&devices, name).unwrap_err().code, crate::failure::INPUT, "{name}");
+        }
+        assert!(choose(&[], "nvidia:0").is_err());
+    }
+}

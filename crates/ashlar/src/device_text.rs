@@ -1,0 +1,287 @@
+//! Accelerators in words: one row a device with its ladder, and one device in full.
+
+use machine::{Device, DeviceId, Health, Rung, StopKind, Telemetry};
+use owo_colors::OwoColorize;
+use std::fmt::Write;
+
+/// How the text is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    pub colour: bool,
+}
+
+/// The whole list: a row a device, then the reasons. Devices in bus order, slices below their card.
+pub fn list(devices: &[Device], style: Style) -> String {
+    if devices.is_empty() {
+        return "no accelerator is on the bus of this machine\n".into();
+    }
+    let rows: Vec<[String; 7]> = devices.iter().map(row).collect();
+    let headings = ["DEVICE", "MODEL", "MEMORY", "ARCH", "NUMA", "NIC", "BUS·DRIVER·NODE·LIBRARY·HEALTHY"].map(str::to_owned);
+    let mut widths = [0; 7];
+    for row in rows.iter().chain([&headings]) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    push(&mut text, &headings, &widths, "");
+    for (device, cells) in devices.iter().zip(&rows) {
+        push(&mut text, cells, &widths, &ladder(device, style));
+    }
+    let mut notes = String::new();
+    for (devices, stop) in reasons(devices) {
+        let _ = writeln!(notes, "{}: {}", devices, clean(&stop.reason));
+        if let Some(hint) = &stop.hint {
+            let _ = writeln!(notes, "  {} {}", if style.colour { "hint:".cyan().to_string() } else { "hint:".into() }, clean(hint));
+        }
+    }
+    if !notes.is_empty() {
+        let _ = write!(text, "\n{notes}");
+    }
+    for (devices, facts) in unverified(devices) {
+        let _ = writeln!(
+            text,
+            "\nunverified for {devices}: {facts}\n  nobody has confirmed this on such a card; tell us what yours does (docs/reference/support.md)"
+        );
+    }
+    text
+}
+
+/// Text from drivers and libraries must not drive the terminal.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn push(text: &mut String, cells: &[String; 7], widths: &[usize; 7], state: &str) {
+    for (cell, width) in cells.iter().zip(widths).take(6) {
+        let _ = write!(text, "{}{}  ", cell, " ".repeat(width - cell.chars().count()));
+    }
+    let last = if state.is_empty() { cells[6].as_str() } else { state };
+    let _ = writeln!(text, "{}", last.trim_end());
+}
+
+fn row(device: &Device) -> [String; 7] {
+    let or_dash = |text: Option<String>| text.map_or_else(|| "-".to_owned(), |text| clean(&text));
+    let id = match &device.slice {
+        Some(_) => format!("└ {}", clean(&device.id.0)),
+        None => clean(&device.id.0),
+    };
+    [
+        id,
+        match &device.slice {
+            Some(slice) => format!("{} {}", slice.kind.name(), clean(&slice.profile)),
+            None => clean(&device.model),
+        },
+        or_dash(device.memory.map(|memory| memory.to_string())),
+        or_dash(device.architecture.clone()),
+        or_dash(device.numa.map(|numa| numa.to_string())),
+        or_dash(device.nearest_nic.clone()),
+        // As wide as the five signs and the word after them.
+        format!("●●●●● {}", word(device)),
+    ]
+}
+
+/// The one word after the signs.
+fn word(device: &Device) -> &'static str {
+    let Some(stop) = &device.ladder.stop else {
+        return match device.ladder.reached {
+            Rung::Healthy => "healthy",
+            Rung::Library => "answers",
+            Rung::Node => "usable, no library asked",
+            _ => "not looked at",
+        };
+    };
+    match stop.kind {
+        StopKind::Gone => "gone",
+        StopKind::Dead => "dead",
+        StopKind::UnknownVendor => "unknown vendor",
+        StopKind::SetAside => "set aside",
+        StopKind::WrongDriver => "wrong driver",
+        StopKind::ModuleMissing
+        | StopKind::ModuleBlacklisted
+        | StopKind::ModuleUnsigned
+        | StopKind::ModuleNotLoaded
+        | StopKind::NotClaimed => "driver not bound",
+        StopKind::NodeMissing => "node missing",
+        StopKind::NodeDenied => "permission denied",
+        StopKind::LibraryMissing => "usable, library missing",
+        StopKind::LibraryError => "library error",
+        StopKind::LibraryBlind => "lost",
+        StopKind::ProbeHung => "probe hung",
+        StopKind::ProbeCrashed => "probe crashed",
+        StopKind::ProbeNonsense => "answers nonsense",
+        StopKind::Divided => "divided",
+        StopKind::Fault if stop.blocks => "faulty",
+        StopKind::Fault => "degraded",
+    }
+}
+
+/// Five signs and a word: `●` reached, `✗` what stops it, `!` a stop that is no obstacle to work, `○` not reached.
+fn ladder(device: &Device, style: Style) -> String {
+    let mut text = String::new();
+    let mut stopped = false;
+    let blocks = device.ladder.stop.as_ref().is_some_and(|stop| stop.blocks);
+    for rung in Rung::ALL {
+        let reached = rung <= device.ladder.reached;
+        let stops = !reached && !stopped && device.ladder.stop.is_some();
+        stopped |= stops;
+        let sign = match (reached, stops) {
+            (true, _) => "●",
+            (_, true) if blocks => "✗",
+            (_, true) => "!",
+            _ => "○",
+        };
+        text += &paint(
+            sign,
+            if reached {
+                Tone::Good
+            } else if stops && blocks {
+                Tone::Bad
+            } else if stops {
+                Tone::Warn
+            } else {
+                Tone::Faint
+            },
+            style,
+        );
+    }
+    let tone = match (&device.health, &device.ladder.stop) {
+        (Health::Ready, None) => Tone::Good,
+        (Health::Ready, Some(_)) => Tone::Warn,
+        (_, Some(stop)) if stop.kind == StopKind::Divided => Tone::Faint,
+        _ => Tone::Bad,
+    };
+    format!("{text} {}", paint(word(device), tone, style))
+}
+
+#[derive(Clone, Copy)]
+enum Tone {
+    Good,
+    Warn,
+    Bad,
+    Faint,
+}
+
+fn paint(text: &str, tone: Tone, style: Style) -> String {
+    if !style.colour {
+        return text.into();
+    }
+    match tone {
+        Tone::Good => text.green().to_string(),
+        Tone::Warn => text.yellow().to_string(),
+        Tone::Bad => text.red().to_string(),
+        Tone::Faint => text.dimmed().to_string(),
+    }
+}
+
+/// Each reason once, with all the devices that it stops.
+fn reasons(devices: &[Device]) -> Vec<(String, &machine::Stop)> {
+    let mut found: Vec<(Vec<&DeviceId>, &machine::Stop)> = Vec::new();
+    for device in devices {
+        let Some(stop) = &device.ladder.stop else { continue };
+        match found.iter_mut().find(|(_, known)| *known == stop) {
+            Some((ids, _)) => ids.push(&device.id),
+            None => found.push((vec![&device.id], stop)),
+        }
+    }
+    found.into_iter().map(|(ids, stop)| (several(&ids), stop)).collect()
+}
+
+fn unverified(devices: &[Device]) -> Vec<(String, String)> {
+    let mut found: Vec<(Vec<&DeviceId>, String)> = Vec::new();
+    for device in devices.iter().filter(|device| !device.unverified.is_empty()) {
+        let facts = device.unverified.join(", ");
+        match found.iter_mut().find(|(_, known)| *known == facts) {
+            Some((ids, _)) => ids.push(&device.id),
+            None => found.push((vec![&device.id], facts)),
+        }
+    }
+    found.into_iter().map(|(ids, facts)| (several(&ids), facts)).collect()
+}
+
+fn several(ids: &[&DeviceId]) -> String {
+    match ids {
+        [first, second, third, rest @ ..] if !rest.is_empty() => {
+            format!("{}, {}, {} and {} more", clean(&first.0), clean(&second.0), clean(&third.0), rest.len())
+        }
+        _ => ids.iter().map(|id| clean(&id.0)).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// One device in full.
+pub fn full(device: &Device, all: &[Device], telemetry: Option<&Telemetry>, style: Style) -> String {
+    let mut text = format!("{}  {}\n", clean(&device.id.0), ladder(device, style));
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            let _ = writeln!(text, "  {name:<14} {}", clean(&value));
+        }
+    };
+    line("model", Some(device.model.clone()));
+    line("maker", Some(format!("{} ({}:{})", device.maker, device.vendor, device.index)).filter(|_| !device.maker.is_empty()));
+    line("class", Some(device.class.name().into()));
+    line("slice of", device.slice.as_ref().map(|slice| format!("{} ({} {})", slice.parent, slice.kind.name(), slice.profile)));
+    let slices: Vec<String> = all
+        .iter()
+        .filter(|other| other.slice.as_ref().is_some_and(|slice| slice.parent == device.id))
+        .map(|other| other.id.0.clone())
+        .collect();
+    line("slices", Some(slices.join(", ")));
+    line("memory", device.memory.map(|memory| memory.to_string()));
+    line("architecture", device.architecture.clone());
+    line("PCI address", device.pci.map(|address| address.to_string()));
+    line("NUMA node", device.numa.map(|numa| numa.to_string()));
+    line("nearest NIC", device.nearest_nic.clone());
+    line("driver", device.driver.clone());
+    for node in &device.nodes {
+        line("device node", Some(format!("{} ({}:{}){}", node.path, node.major, node.minor, if node.shared { ", shared" } else { "" })));
+    }
+    for link in &device.links {
+        let to = link.to.as_ref().map_or("a switch", |to| to.0.as_str());
+        let rate = link.mb_per_s.map_or_else(String::new, |rate| format!(", {} GB/s each way", rate / 1000));
+        let down = if link.down > 0 { format!(", {} down", link.down) } else { String::new() };
+        line(link.kind.name(), Some(format!("{} x{}{rate}{down}", to, link.lanes)));
+    }
+    if let Some(telemetry) = telemetry {
+        now(telemetry, &mut line);
+    }
+    if let Some(stop) = &device.ladder.stop {
+        line("stops at", Some(stop.reason.clone()));
+        line("hint", stop.hint.clone());
+    }
+    line("unverified", Some(device.unverified.join(", ")));
+    text
+}
+
+/// What it does at the moment.
+fn now(seen: &Telemetry, line: &mut impl FnMut(&str, Option<String>)) {
+    let watts = |milli: u64| format!("{:.1} W", milli as f64 / 1000.0);
+    line("temperature", seen.temperature_c.map(|value| format!("{value} °C")));
+    line("memory temp.", seen.memory_temperature_c.map(|value| format!("{value} °C")));
+    line(
+        "power",
+        seen.power_mw.map(|value| watts(value) + &seen.power_limit_mw.map_or_else(String::new, |limit| format!(" of {}", watts(limit)))),
+    );
+    line("clock", seen.clock_mhz.map(|value| format!("{value} MHz")));
+    line("memory clock", seen.memory_clock_mhz.map(|value| format!("{value} MHz")));
+    line("busy", seen.busy_percent.map(|value| format!("{value} %")));
+    line("memory busy", seen.memory_busy_percent.map(|value| format!("{value} %")));
+    let total = seen.memory_total.map_or_else(String::new, |total| format!(" of {total}"));
+    line("memory used", seen.memory_used.map(|used| format!("{used}{total}")));
+    let errors = [("corrected", seen.ecc_corrected), ("uncorrected", seen.ecc_uncorrected)];
+    let errors: Vec<String> = errors.iter().filter_map(|(name, count)| Some(format!("{} {name}", (*count)?))).collect();
+    line("ECC errors", Some(errors.join(", ")));
+    line(
+        "PCIe link",
+        seen.link.map(|link| {
+            let speed = |mt: u32| format!("{:.1} GT/s", f64::from(mt) / 1000.0);
+            let most = format!("{} x{}", speed(link.max_speed_mt), link.max_width);
+            format!("{} x{} of {most}{}", speed(link.speed_mt), link.width, if link.is_narrow() { ": lanes are missing" } else { "" })
+        }),
+    );
+    line("PCIe replays", seen.pcie_replays.map(|count| count.to_string()));
+    line("held down by", Some(seen.throttled.join(", ")));
+    line("complaints", Some(seen.complaints.join("; ")));
+}
+
+#[cfg(test)]
+mod tests;

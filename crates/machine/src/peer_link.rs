@@ -1,0 +1,41 @@
+//! Ways between two devices that do not lead over the host.
+
+use crate::DeviceId;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkKind {
+    Nvlink,
+    Xgmi,
+    Hccs,
+    /// Through the PCI bus, as the driver lists it.
+    Pcie,
+}
+
+impl LinkKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            LinkKind::Nvlink => "NVLink",
+            LinkKind::Xgmi => "xGMI",
+            LinkKind::Hccs => "HCCS",
+            LinkKind::Pcie => "PCIe",
+        }
+    }
+}
+
+/// What leads from a device to another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerLink {
+    pub kind: LinkKind,
+    /// The other end; `None` for a switch, which leads to all that are on it.
+    pub to: Option<DeviceId>,
+    /// Links side by side.
+    pub lanes: u32,
+    /// Megabytes a second in one direction over all lanes, where the driver tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mb_per_s: Option<u64>,
+    /// Links that should be up and are not.
+    #[serde(default)]
+    pub down: u32,
+}
