@@ -211,11 +211,16 @@ pub const PATIENCE_LIMIT: u32 = 30;
 
 /// How far the card gets, and the first thing that stops it.
 pub fn climb(seen: &Evidence) -> Ladder {
-    let steps: [(Rung, fn(&Evidence) -> Step); 5] =
-        [(Rung::Bus, bus), (Rung::Driver, driver), (Rung::Node, nodes), (Rung::Library, library), (Rung::Healthy, healthy)];
     let mut reached = Rung::None;
-    for (rung, step) in steps {
-        match step(seen) {
+    for rung in Rung::ALL {
+        let step = match rung {
+            Rung::None | Rung::Bus => bus(seen),
+            Rung::Driver => driver(seen),
+            Rung::Node => nodes(seen),
+            Rung::Library => library(seen),
+            Rung::Healthy => healthy(seen),
+        };
+        match step {
             Step::Up => reached = rung,
             Step::Unasked => return Ladder { reached, stop: divided(seen) },
             Step::Stop(stop) => return Ladder { reached, stop: Some(stop) },

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Every accelerator on the bus, by PCI address, its slices after it. No vendor library is asked: a ladder ends at the
 /// device nodes here.
 pub fn devices(root: &Root, ports: &[Nic]) -> Vec<Device> {
-    let functions = pci::functions(root, |maker, device, class| is_wanted(maker, device, class));
+    let functions = pci::functions(root, is_wanted);
     let numbers = Numbers::below(root);
     let mut found: Vec<Device> = Vec::new();
     let mut in_row: BTreeMap<&str, u32> = BTreeMap::new();
