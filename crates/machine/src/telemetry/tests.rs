@@ -16,10 +16,12 @@ fn sane() -> Telemetry {
     }
 }
 
+type Lie = fn(&mut Telemetry);
+
 #[test]
 fn what_can_be_stays_and_what_cannot_goes_with_a_word() {
     assert_eq!(checked(sane()), (sane(), vec![]));
-    let lies: [(fn(&mut Telemetry), &str); 8] = [
+    let lies: [(Lie, &str); 8] = [
         (|t| t.temperature_c = Some(4000), "a temperature of 4000 °C"),
         (|t| t.power_mw = Some(u64::MAX), "a power of 18446744073709551615 mW"),
         (|t| t.busy_percent = Some(101), "a load of 101 %"),
