@@ -24,10 +24,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // A run's supervisor is started often and must stay small: it takes a road of its own, before anything else.
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == program::SUPERVISE)
-        && let Some(dir) = words.next()
-    {
-        return command::supervise::run(dir.as_ref());
+    match (words.next(), words.next()) {
+        (Some(word), Some(dir)) if word == program::SUPERVISE => return command::supervise::run(node::supervise(dir.as_ref())),
+        (Some(word), None) if word == program::NURSE => return command::supervise::run(node::nurse()),
+        _ => {}
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

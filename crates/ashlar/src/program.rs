@@ -5,6 +5,9 @@ use std::path::PathBuf;
 /// Hidden command: keep one run. Its argument is the folder of the run.
 pub const SUPERVISE: &str = "__supervise";
 
+/// Hidden command: fork supervisors on request. Its standard input is the daemon's socket.
+pub const NURSE: &str = "__supervise-many";
+
 /// The file this process runs, for starting it again.
 pub fn own_path() -> std::io::Result<PathBuf> {
     std::env::current_exe()

@@ -2,15 +2,18 @@
 //!
 //! It sleeps in `poll` until an assignment arrives, a supervisor sends word, or a supervisor dies (its pidfd becomes
 //! readable). Whatever woke it, it does the same: read the journals that may have changed, compare with the
-//! assignment, take the steps, report if anything is new. It never polls on a timer.
+//! assignment, take the steps, report if anything is new. It never polls on a timer. When much happens, it takes
+//! together what comes within a few milliseconds: each report costs the control plane a plan and a write to disk.
 
+use crate::burial::{Burial, Burials};
 use crate::files::{RunFile, RunFiles, StateFiles};
 use crate::journal::{self, Entry, read_journal};
 use crate::lock;
+use crate::nursery::{Births, Born};
 use crate::output::{OutputError, read_output};
 use crate::reconcile::{LocalRun, Standing, Step, reconcile};
 use machine::Machine;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use spec::{Assignment, EndCause, RankState, Report, RunId, RunOrder, RunPhase, RunReport, StopOrder};
@@ -20,9 +23,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The least time from one round to the next.
+const ROUND: Duration = Duration::from_millis(5);
 
 /// Ended runs whose output is kept for reading back, oldest dropped first.
 const LOGS_KEPT: usize = 20_000;
@@ -41,11 +48,14 @@ pub struct NodeOptions {
     pub machine: Arc<Machine>,
     /// Program and arguments that run [`crate::supervise`]; the folder of the run is appended.
     pub supervisor: Vec<String>,
+    /// Program and arguments that run [`crate::nurse`].
+    pub nursery: Vec<String>,
 }
 
 /// The handle others hold. Dropping it ends the thread; the runs go on.
 pub struct Node {
     state: StateFiles,
+    machine: Arc<Mutex<Arc<Machine>>>,
     assignments: Sender<Assignment>,
     wake: Arc<OwnedFd>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -64,15 +74,32 @@ impl Node {
         socket.set_nonblocking(true).map_err(failed(socket_path))?;
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| NodeError::Wake(e.into()))?);
         let (assignments, receiver) = channel();
-        let mut keeper =
-            Keeper { options, runs: BTreeMap::new(), assignment: None, last_report: None, logs: logs_in_order(&state), observe };
+        let machine = Arc::new(Mutex::new(options.machine.clone()));
+        let births = Births::new(options.supervisor.clone(), options.nursery.clone());
+        let mut keeper = Keeper {
+            id: options.machine.id.clone(),
+            state: options.state,
+            machine: machine.clone(),
+            births,
+            burials: Burials::new(wake.clone()),
+            runs: BTreeMap::new(),
+            assignment: None,
+            last_report: None,
+            logs: logs_in_order(&state),
+            observe,
+        };
         keeper.find_runs().map_err(failed(state.runs()))?;
         let woken = wake.clone();
         let thread = std::thread::Builder::new()
             .name("node".into())
             .spawn(move || keeper.serve(&receiver, &socket, &woken))
             .map_err(NodeError::Wake)?;
-        Ok(Node { state, assignments, wake, thread: Mutex::new(Some(thread)) })
+        Ok(Node { state, machine, assignments, wake, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The hardware was found changed. Runs started from now on see it as it is now; those that run keep what they have.
+    pub fn set_machine(&self, machine: Machine) {
+        *self.machine.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(machine);
     }
 
     /// Takes effect soon; returns at once.
@@ -122,10 +149,30 @@ struct Kept {
     pidfd: Option<OwnedFd>,
     /// Set when this process started it, so that it must be reaped.
     child: Option<Child>,
+    burial: Burial,
+}
+
+impl Kept {
+    fn new(files: RunFiles, report: RunReport) -> Kept {
+        Kept { files, standing: Standing::NeverBegan, stop: None, report, pidfd: None, child: None, burial: Burial::NotBegun }
+    }
+
+    /// Its supervisor is not there any more.
+    fn let_go(&mut self) {
+        self.pidfd = None;
+        if let Some(mut dead) = self.child.take() {
+            let _ = dead.wait();
+        }
+    }
 }
 
 struct Keeper {
-    options: NodeOptions,
+    /// Of the machine.
+    id: String,
+    state: StateFiles,
+    machine: Arc<Mutex<Arc<Machine>>>,
+    births: Births,
+    burials: Burials,
     runs: BTreeMap<RunId, Kept>,
     assignment: Option<Assignment>,
     last_report: Option<Report>,
@@ -137,8 +184,9 @@ struct Keeper {
 impl Keeper {
     fn serve(&mut self, assignments: &Receiver<Assignment>, socket: &UnixDatagram, wake: &OwnedFd) {
         self.tell();
+        let mut last = Instant::now();
         loop {
-            let dead = match self.sleep(socket, wake) {
+            let dead = match self.next_round(socket, wake, &mut last) {
                 Ok(dead) => dead,
                 Err(error) => {
                     tracing::error!("the node cannot wait for events: {error}");
@@ -147,6 +195,12 @@ impl Keeper {
             };
             let mut changed = drain_socket(socket);
             changed.extend(&dead);
+            for run in self.burials.over() {
+                if let Some(kept) = self.runs.get_mut(&run) {
+                    kept.burial = Burial::Over;
+                    changed.insert(run);
+                }
+            }
             loop {
                 match assignments.try_recv() {
                     Ok(next) => {
@@ -166,26 +220,33 @@ impl Keeper {
         }
     }
 
-    /// Blocks until something happened; gives the runs whose supervisor is gone.
-    fn sleep(&self, socket: &UnixDatagram, wake: &OwnedFd) -> io::Result<BTreeSet<RunId>> {
+    /// Blocks until something happened and the round before is long enough ago; gives the runs whose supervisor is gone.
+    fn next_round(&self, socket: &UnixDatagram, wake: &OwnedFd, last: &mut Instant) -> io::Result<BTreeSet<RunId>> {
+        self.poll(socket, wake, None)?;
+        std::thread::sleep(ROUND.saturating_sub(last.elapsed()));
+        *last = Instant::now();
+        // Before the look at what there is: what comes after it wakes us again.
+        let _ = rustix::io::read(wake, &mut [0; 8]);
+        self.poll(socket, wake, Some(&Timespec::default()))
+    }
+
+    fn poll(&self, socket: &UnixDatagram, wake: &OwnedFd, timeout: Option<&Timespec>) -> io::Result<BTreeSet<RunId>> {
         let watched: Vec<(RunId, &OwnedFd)> = self.runs.iter().filter_map(|(id, run)| Some((*id, run.pidfd.as_ref()?))).collect();
         let mut fds = vec![PollFd::new(socket, PollFlags::IN), PollFd::new(wake, PollFlags::IN)];
         fds.extend(watched.iter().map(|(_, fd)| PollFd::new(*fd, PollFlags::IN)));
         loop {
-            match poll(&mut fds, None) {
+            match poll(&mut fds, timeout) {
                 Ok(_) => break,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        let mut count = [0; 8];
-        let _ = rustix::io::read(wake, &mut count);
         Ok(watched.iter().zip(&fds[2..]).filter(|(_, fd)| !fd.revents().is_empty()).map(|((id, _), _)| *id).collect())
     }
 
     /// Looks at every folder of a run: what a node before us left behind.
     fn find_runs(&mut self) -> io::Result<()> {
-        for entry in fs::read_dir(self.options.state.runs())? {
+        for entry in fs::read_dir(self.state.runs())? {
             let name = entry?.file_name();
             if let Some(run) = name.to_str().and_then(|name| name.parse::<RunId>().ok()) {
                 self.refresh(run, false);
@@ -196,7 +257,14 @@ impl Keeper {
 
     /// Reads the folder of one run again. `gone`: its supervisor is known to have died.
     fn refresh(&mut self, run: RunId, gone: bool) {
-        let files = self.options.state.run(run);
+        if let Some(kept) = self.runs.get_mut(&run).filter(|kept| kept.standing == Standing::Ended) {
+            // Its last word is said; only its supervisor may still be there.
+            if gone {
+                kept.let_go();
+            }
+            return;
+        }
+        let files = self.state.run(run);
         if !files.dir.is_dir() {
             self.runs.remove(&run);
             return;
@@ -216,57 +284,43 @@ impl Keeper {
                 }
             },
         };
-        let (mut pidfd, mut child, mut ranks) = match self.runs.remove(&run) {
-            Some(kept) => (kept.pidfd, kept.child, Some(kept.report.ranks.len() as u32)),
-            None => (None, None, None),
-        };
-        if !watched {
-            pidfd = found;
-        }
-        if gone && let Some(mut dead) = child.take() {
-            let _ = dead.wait();
-        }
         let entries = read_journal(&files.journal()).unwrap_or_default();
-        if ranks.is_none_or(|ranks| ranks == 0) {
-            ranks = files.read_order().ok().map(|file| file.order.spec.ranks);
+        let mut kept = self.runs.remove(&run).unwrap_or_else(|| Kept::new(files, journal::report(run, 0, &[])));
+        if !watched {
+            kept.let_go();
+            kept.pidfd = found;
         }
-        let mut report = journal::report(run, ranks.unwrap_or(0), &entries);
+        let ranks = match kept.report.ranks.len() as u32 {
+            0 => kept.files.read_order().map_or(0, |file| file.order.spec.ranks),
+            known => known,
+        };
+        kept.report = journal::report(run, ranks, &entries);
         let began = entries.iter().find_map(|e| if let Entry::Began { boot, .. } = e { Some(boot.clone()) } else { None });
-        let ended = matches!(report.phase, RunPhase::Ended(_));
-        let standing = match (ended, pidfd.is_some(), &began) {
+        let ended = matches!(kept.report.phase, RunPhase::Ended(_));
+        kept.standing = match (ended, kept.pidfd.is_some(), &began) {
             (true, _, _) => Standing::Ended,
             (false, true, Some(_)) => Standing::Supervised,
             (false, true, None) => Standing::Spawned,
             (false, false, Some(_)) => Standing::Lost,
-            (false, false, None) if gone => Standing::Lost,
+            (false, false, None) if gone || kept.burial != Burial::NotBegun => Standing::Lost,
             (false, false, None) => Standing::NeverBegan,
         };
-        if standing == Standing::Lost {
-            self.mourn(run, &files, &mut report, began);
+        if kept.standing == Standing::Lost {
+            self.mourn(run, &mut kept, began);
         }
-        let stop = files.read_stop();
-        self.runs.insert(run, Kept { files, standing, stop, report, pidfd, child });
+        kept.stop = kept.files.read_stop();
+        self.runs.insert(run, kept);
     }
 
-    /// The supervisor is gone without a last word: end what it may have left and say so.
-    fn mourn(&self, run: RunId, files: &RunFiles, report: &mut RunReport, began: Option<String>) {
-        for problem in sandbox::cleanup_leftovers(&files.dir, run) {
-            tracing::warn!("cleaning up after run {run}: {problem}");
-        }
-        let now_boot = host::process::boot_id(&host::Root::live());
-        let cause = match began {
-            None => EndCause::StartFailed {
-                message: "the supervisor of the run did not start".into(),
-                hint: fs::read_to_string(files.supervisor_log()).ok().filter(|text| !text.trim().is_empty()),
-            },
-            Some(boot) if now_boot.is_some_and(|now| now != boot) => EndCause::Lost { message: "the machine restarted".into() },
-            Some(_) => EndCause::Lost { message: "the supervisor of the run was killed".into() },
-        };
-        report.ended.get_or_insert(crate::clock::now());
-        report.phase = RunPhase::Ended(cause);
-        for rank in report.ranks.iter_mut().filter(|rank| rank.state == RankState::Running) {
-            rank.state = RankState::Signalled { signal: 9 };
-            rank.pid = None;
+    /// The supervisor is gone without a last word: ends what it may have left, and once that is done says so.
+    fn mourn(&mut self, run: RunId, kept: &mut Kept, began: Option<String>) {
+        match kept.burial {
+            Burial::NotBegun => {
+                kept.burial = Burial::UnderWay;
+                self.burials.begin(run, kept.files.dir.clone());
+            }
+            Burial::UnderWay => {}
+            Burial::Over => conclude(kept, began),
         }
     }
 
@@ -287,11 +341,11 @@ impl Keeper {
     }
 
     fn spawn(&mut self, order: &RunOrder) {
-        let files = self.options.state.run(order.run);
+        let files = self.state.run(order.run);
         let mut report = journal::report(order.run, order.spec.ranks, &[]);
         let started = self.write_and_start(order, &files);
         let (standing, pidfd, child) = match started {
-            Ok((child, pidfd)) => (Standing::Spawned, Some(pidfd), Some(child)),
+            Ok(Born { pidfd, child }) => (Standing::Spawned, Some(pidfd), child),
             Err(error) => {
                 let message = format!("cannot start the supervisor of the run: {error}");
                 tracing::error!("run {}: {message}", order.run);
@@ -300,40 +354,22 @@ impl Keeper {
                 (Standing::Ended, None, None)
             }
         };
-        self.runs.insert(order.run, Kept { files, standing, stop: order.stop, report, pidfd, child });
+        self.runs.insert(order.run, Kept { standing, stop: order.stop, pidfd, child, ..Kept::new(files, report) });
     }
 
-    fn write_and_start(&self, order: &RunOrder, files: &RunFiles) -> io::Result<(Child, OwnedFd)> {
-        let machine = &self.options.machine;
+    fn write_and_start(&mut self, order: &RunOrder, files: &RunFiles) -> io::Result<Born> {
+        let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner).clone();
         files.write_order(&RunFile {
             order: order.clone(),
             hostname: machine.hostname.clone(),
             devices: machine.devices.clone(),
             cgroup: machine.facts.cgroup,
-            state: self.options.state.root().to_path_buf(),
+            state: self.state.root().to_path_buf(),
         })?;
         if let Some(stop) = order.stop {
             files.write_stop(&stop)?;
         }
-        let errors = fs::OpenOptions::new().create(true).append(true).open(files.supervisor_log())?;
-        let (program, arguments) = self.options.supervisor.split_first().ok_or_else(|| io::Error::other("no supervisor program"))?;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .arg(&files.dir)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .spawn()?;
-        // Not reaped yet, so the number is still its own.
-        match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-            Ok(pidfd) => Ok((child, pidfd)),
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error.into())
-            }
-        }
+        self.births.supervisor(files)
     }
 
     fn stop(&mut self, run: RunId, stop: StopOrder) {
@@ -357,21 +393,18 @@ impl Keeper {
 
     /// The output stays readable, everything else goes.
     fn forget(&mut self, run: RunId) {
-        // While its supervisor still cleans up, the folder must stay where it is; its end wakes us again.
-        if self.runs.get(&run).is_none_or(|kept| kept.pidfd.is_some()) {
+        // While its supervisor still cleans up, or somebody after it, the folder must stay where it is; the end of
+        // that wakes us again.
+        let Some(kept) = self.runs.get_mut(&run).filter(|kept| kept.pidfd.is_none() && kept.burial != Burial::UnderWay) else { return };
+        // A supervisor that was killed after its last word has not cleaned up.
+        if kept.burial == Burial::NotBegun && sandbox::has_leftovers(&kept.files.dir) {
+            kept.burial = Burial::UnderWay;
+            self.burials.begin(run, kept.files.dir.clone());
             return;
         }
-        let Some(kept) = self.runs.remove(&run) else { return };
-        // A supervisor that was killed after its last word has not cleaned up.
-        if kept.files.dir.join(sandbox::RECORD_FILE).exists() {
-            for problem in sandbox::cleanup_leftovers(&kept.files.dir, run) {
-                tracing::warn!("cleaning up after run {run}: {problem}");
-            }
-        }
-        if let Some(mut child) = kept.child {
-            let _ = child.wait();
-        }
-        let target = self.options.state.logs().join(run.to_string());
+        let Some(mut kept) = self.runs.remove(&run) else { return };
+        kept.let_go();
+        let target = self.state.logs().join(run.to_string());
         let _ = fs::remove_dir_all(&target);
         if let Err(error) = fs::rename(&kept.files.dir, &target) {
             tracing::warn!("cannot put away the folder of run {run}: {error}");
@@ -387,7 +420,7 @@ impl Keeper {
 
     fn tell(&mut self) {
         let report = Report {
-            machine: self.options.machine.id.clone(),
+            machine: self.id.clone(),
             generation: self.assignment.as_ref().map_or(0, |assignment| assignment.generation),
             runs: self.runs.values().map(|run| run.report.clone()).collect(),
         };
@@ -395,6 +428,25 @@ impl Keeper {
             (self.observe)(report.clone());
             self.last_report = Some(report);
         }
+    }
+}
+
+/// How a run ended whose supervisor cannot say it any more.
+fn conclude(kept: &mut Kept, began: Option<String>) {
+    let now_boot = host::process::boot_id(&host::Root::live());
+    let cause = match began {
+        None => {
+            EndCause::StartFailed { message: "the supervisor of the run did not start".into(), hint: journal::words(&kept.files.journal()) }
+        }
+        Some(boot) if now_boot.is_some_and(|now| now != boot) => EndCause::Lost { message: "the machine restarted".into() },
+        Some(_) => EndCause::Lost { message: "the supervisor of the run was killed".into() },
+    };
+    let report = &mut kept.report;
+    report.ended.get_or_insert(crate::clock::now());
+    report.phase = RunPhase::Ended(cause);
+    for rank in report.ranks.iter_mut().filter(|rank| rank.state == RankState::Running) {
+        rank.state = RankState::Signalled { signal: 9 };
+        rank.pid = None;
     }
 }
 

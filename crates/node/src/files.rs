@@ -3,13 +3,13 @@
 //! ```text
 //! <state>/
 //!   node.sock                  datagrams "look at run X again" from supervisors
-//!   runs/<run>/order.json      what the supervisor was told
+//!   runs/<run>/order.json      what the supervisor was told; locked by the living supervisor
 //!              stop.json       present once the run shall end
-//!              lock            held by the living supervisor
-//!              journal         what happened, one JSON object a line
+//!              journal         what happened, one JSON object a line, and what the supervisor has to say
 //!              setup.log       output of building the environment
 //!              rank-0.log.0    output of a rank, in segments named by their first byte
-//!              tmp/            the run's private /tmp
+//!              scratch/        the run's private /tmp and /var/tmp, gone with the run
+//!   spare/<uid>-<gid>/         emptied scratch space, for the next run of the same person
 //!   logs/<run>/                the same folder once the run is over and recorded, for reading back
 //!   environments/<uid>/        built environments of one person, and what builds them
 //! ```
@@ -49,6 +49,11 @@ impl StateFiles {
         self.root.join("environments")
     }
 
+    /// Emptied scratch space.
+    pub fn spare(&self) -> PathBuf {
+        self.root.join("spare")
+    }
+
     /// Datagram socket of the node.
     pub fn wake_socket(&self) -> PathBuf {
         self.root.join("node.sock")
@@ -70,7 +75,7 @@ impl StateFiles {
         for dir in [self.runs(), self.logs(), self.environments()] {
             make_dir(&dir, 0o711)?;
         }
-        Ok(())
+        make_dir(&self.spare(), 0o700)
     }
 }
 
@@ -99,8 +104,9 @@ impl RunFiles {
         self.dir.join("stop.json")
     }
 
+    /// The file whose lock the living supervisor holds.
     pub fn lock(&self) -> PathBuf {
-        self.dir.join("lock")
+        self.order()
     }
 
     pub fn journal(&self) -> PathBuf {
@@ -111,12 +117,13 @@ impl RunFiles {
         self.dir.join("setup.log")
     }
 
-    pub fn supervisor_log(&self) -> PathBuf {
-        self.dir.join("supervisor.log")
-    }
-
+    /// Writes the order, unless one that reads is there: it says the same, as an attempt is ordered once, and a
+    /// supervisor that was started before may hold the lock on it.
     pub fn write_order(&self, file: &RunFile) -> io::Result<()> {
         make_dir(&self.dir, 0o711)?;
+        if self.read_order().is_ok() {
+            return Ok(());
+        }
         write_whole(&self.order(), &serde_json::to_vec(file)?)
     }
 

@@ -1,8 +1,9 @@
 //! What a supervisor writes down, and what a reader makes of it.
 //!
-//! One JSON object a line, appended by the supervisor alone. The first and the last entry are forced to disk, so
-//! that after a power cut a run is known to have begun, or is known to have ended. Space for the last entry is
-//! reserved at the start: a full disk cannot swallow an exit status.
+//! One JSON object a line, appended by the supervisor alone; lines that are none are words of its for people. The first
+//! entry is forced to disk, so that after a power cut a run is known to have begun; so is the last where no node lives
+//! to write it into the log. Space for the last entry is reserved at the start: a full disk cannot swallow an exit
+//! status.
 
 use serde::{Deserialize, Serialize};
 use spec::{EndCause, IsolationReport, RankReport, RankState, RunId, RunPhase, RunReport, Span, StageTime, Time, Usage};
@@ -65,7 +66,7 @@ const RESERVED: u64 = 32 * 1024;
 
 impl Journal {
     pub fn open(path: &Path) -> io::Result<Journal> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        let file = open_file(path)?;
         // Not every file system can; then a full disk is met by waiting for room instead.
         let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, RESERVED);
         let torn = std::fs::read(path)?.last().is_some_and(|byte| *byte != b'\n');
@@ -79,11 +80,29 @@ impl Journal {
         self.torn = true;
         self.file.write_all(&line)?;
         self.torn = false;
-        if matches!(entry, Entry::Began { .. } | Entry::Ended { .. }) {
-            rustix::fs::fdatasync(&self.file)?;
-        }
         Ok(())
     }
+
+    /// Forces to disk what was written.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.file)?)
+    }
+}
+
+/// The file for appending, made when it is not there.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// What the supervisor said between the entries; `None` when nothing.
+pub(crate) fn words(path: &Path) -> Option<String> {
+    let text = std::fs::read(path).ok()?;
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let words: Vec<_> = lines
+        .filter(|line| serde_json::from_slice::<Entry>(line).is_err())
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect();
+    (!words.is_empty()).then(|| words.join("\n"))
 }
 
 /// The entries of a journal file in order; none when it is missing. A torn last line is ignored: it was never
@@ -206,6 +225,20 @@ mod tests {
             journal.write(&entry).unwrap();
         }
         assert_eq!(read_journal(&path).unwrap(), story());
+    }
+
+    #[test]
+    fn words_between_the_entries_are_for_people() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let mut journal = Journal::open(&path).unwrap();
+        assert_eq!(words(&path), None);
+        for entry in story() {
+            journal.write(&entry).unwrap();
+            writeln!(open_file(&path).unwrap(), "word").unwrap();
+        }
+        assert_eq!(read_journal(&path).unwrap(), story());
+        assert_eq!(words(&path).unwrap().lines().count(), story().len());
     }
 
     #[test]

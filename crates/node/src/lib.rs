@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Assignment ──> Node (one thread)                       Report ──> control
-//!                    │  spawns, never waits for              ▲
+//!                    │  asks the nursery for                 ▲
 //!                    ▼                                       │ reads
 //!          supervisor of a run (own process) ──writes──> runs/<run>/journal
 //!                    │ sandbox::start
@@ -12,6 +12,7 @@
 //! The node holds no truth of its own: what should run is in the assignment, what does run is in the journals of
 //! the supervisors. It can be killed at any moment and started again. It never decides who gets what.
 
+mod burial;
 mod clock;
 mod conduct;
 mod daemon;
@@ -20,6 +21,7 @@ mod files;
 mod journal;
 mod lock;
 mod notify;
+mod nursery;
 mod output;
 mod reconcile;
 mod supervisor;
@@ -30,6 +32,7 @@ pub use environment::{EnvironmentError, build_as_owner};
 pub use files::{RunFile, RunFiles, StateFiles};
 pub use journal::{Entry, Journal, read_journal};
 pub use notify::{Notification, Notifier};
+pub use nursery::nurse;
 pub use output::{OutputError, read_output};
 pub use reconcile::{LocalRun, Standing, Step, reconcile};
 pub use supervisor::{SuperviseError, supervise};

@@ -4,7 +4,7 @@
 //! goes on under its supervisor, with its limit enforced and its output stored. It talks to the world through
 //! its folder (see [`crate::files`]) and needs nobody to listen.
 
-/// A word for the run's `supervisor.log`. A full disk must not end the supervisor, as `eprintln!` would.
+/// A word for whoever reads the run's journal with their own eyes. A full disk must not end the supervisor, as `eprintln!` would.
 macro_rules! say {
     ($($text:tt)*) => {{
         use std::io::Write;
@@ -32,6 +32,8 @@ pub enum SuperviseError {
     Folder { path: PathBuf, source: io::Error },
     #[error("cannot set up signals: {0}")]
     Signals(io::Error),
+    #[error("the process that supervisors are forked from cannot go on: {0}")]
+    Nursery(io::Error),
 }
 
 /// Keeps the run whose order lies in `dir`, until it has ended. Returns at once, without error, when another
@@ -42,13 +44,14 @@ pub fn supervise(dir: &Path) -> Result<(), SuperviseError> {
     // A session of its own: signals to the daemon's terminal or group do not reach the run.
     let _ = rustix::process::setsid();
     let signals = block_signals().map_err(SuperviseError::Signals)?;
-    let Some(_lock) = lock::take(&files.lock()).map_err(failed(files.lock()))? else { return Ok(()) };
+    let Some(lock) = lock::take(&files.lock()).map_err(failed(files.lock()))? else { return Ok(()) };
     if !read_journal(&files.journal()).map_err(failed(files.journal()))?.is_empty() {
         return Ok(());
     }
-    let file = files.read_order().map_err(failed(files.order()))?;
+    let file: RunFile = lock.read().and_then(|text| Ok(serde_json::from_slice(&text)?)).map_err(failed(files.order()))?;
     let mut journal = Journal::open(&files.journal()).map_err(failed(files.journal()))?;
-    journal.write(&began()).map_err(failed(files.journal()))?;
+    // On disk before anything runs: after a power cut it must be known that it did.
+    journal.write(&began()).and_then(|()| journal.sync()).map_err(failed(files.journal()))?;
     let state = StateFiles::at(&file.state);
     let wake = wake::Wake::new(&state, file.order.run);
     let mut keeper = Keeper { files, file, journal, signals, state, stopping: false, ordered: None, wake };
@@ -171,7 +174,7 @@ impl Keeper {
     }
 
     fn wake_node(&mut self) {
-        self.wake.send();
+        let _ = self.wake.send();
     }
 
     /// The last entry is written however long it takes: until then the exit status lives only here.
@@ -181,7 +184,12 @@ impl Keeper {
             say!("cannot write how the run ended, trying again: {error}");
             std::thread::sleep(Span::seconds(1).as_duration());
         }
-        self.wake_node();
+        // A node that lives has it on disk in a moment, in its own log. Without one, it is ours to keep.
+        if !self.wake.send()
+            && let Err(error) = self.journal.sync()
+        {
+            say!("cannot force to disk how the run ended: {error}");
+        }
     }
 
     /// The stronger of what is in the folder and what was signalled.

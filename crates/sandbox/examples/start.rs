@@ -113,6 +113,7 @@ fn ashlar(directory: &Path, program: &str, round: usize) -> [f64; 3] {
         hidden: vec![],
         visible: vec![],
         cgroup: CgroupMode::Hybrid,
+        spare: None,
     };
     let began = now();
     let mut started = sandbox::start(&workload).unwrap_or_else(|error| panic!("{error}"));

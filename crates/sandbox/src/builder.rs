@@ -1,42 +1,37 @@
-//! The forked helper that makes a run: everything that needs memory or changes its own namespaces happens here,
-//! and it exits as soon as the run's init is on its way.
+//! What happens in a run's first process between its fork and the start of the ranks: it joins the groups, furnishes its
+//! namespaces, takes the person's identity and becomes the run's init.
 
 use crate::cgroup::{Applied, Cgroup};
 use crate::error::{Failure, failed};
 use crate::init::{self, Plan};
-use crate::oci;
+use crate::privileges::{self, Privileges};
 use crate::rank::{Common, Rank};
 use crate::report::Marks;
 use crate::rootfs::Tree;
 use crate::{Workload, seccomp, sys};
-use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::notify_socket::{NOTIFY_FILE, NotifySocket};
-use libcontainer::oci_spec::runtime::Spec;
-use libcontainer::syscall::syscall::SyscallType;
-use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 use spec::{IsolationMark, Network};
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::rc::Rc;
 
-/// What the helper made.
+/// What it made.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Built {
-    pub init: i32,
     pub marks: Vec<IsolationMark>,
 }
 
-/// What the supervisor hands the helper, besides the workload.
+/// What the supervisor hands the first process of a run.
 pub(crate) struct Order<'a> {
     pub workload: &'a Workload,
     pub cgroup: Option<&'a Cgroup>,
-    /// The helper was forked into the v2 group.
+    /// This process was forked into the v2 group.
     pub in_v2: bool,
+    /// The supervisor is root.
+    pub privileged: bool,
+    /// Effective uid and gid of the supervisor: in a new user namespace they cannot be asked for.
+    pub caller: (u32, u32),
     /// Limits that the supervisor set on the groups, or why there are none.
     pub applied: &'a Result<Vec<Applied>, String>,
     /// Init's end of the socket.
@@ -46,10 +41,6 @@ pub(crate) struct Order<'a> {
 }
 
 impl Order<'_> {
-    fn privileged(&self) -> bool {
-        sys::effective_uid() == 0
-    }
-
     fn ranks(&mut self) -> Result<Vec<Rank>, Failure> {
         let outputs = std::mem::take(&mut self.outputs);
         let processes = self.workload.processes.iter().zip(&self.workload.grant.ranks);
@@ -85,49 +76,81 @@ fn without_groups(marks: &mut Marks, reason: &str) {
     marks.no("cpus", format!("{reason}; set as an affinity, which a rank may change"));
 }
 
-/// Builds namespaces and starts init in them. The caller is a forked child that exits after it.
-pub(crate) fn container(mut order: Order) -> Result<Built, Failure> {
+/// Everything that a run at this level has of its own, as flags of a fork.
+pub(crate) fn namespaces(workload: &Workload) -> libc::c_int {
+    let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    if sys::effective_uid() != 0 {
+        flags |= libc::CLONE_NEWUSER;
+    }
+    if workload.network == Network::None {
+        flags |= libc::CLONE_NEWNET;
+    }
+    flags
+}
+
+/// Furnishes the namespaces that this process was forked into and becomes the run's init; `ready` tells the supervisor.
+pub(crate) fn container(mut order: Order, ready: impl FnOnce(Result<Built, Failure>)) -> ! {
+    match furnish(&mut order) {
+        Err(failure) => {
+            ready(Err(failure));
+            sys::exit_now(1)
+        }
+        Ok((ranks, common, marks)) => {
+            ready(Ok(Built { marks: marks.into_vec() }));
+            init::run(&Plan { ranks: RefCell::new(ranks), common, socket: order.socket, first: true })
+        }
+    }
+}
+
+fn furnish(order: &mut Order) -> Result<(Vec<Rank>, Common, Marks), Failure> {
+    // A supervisor that dies now must not leave a half-made container behind.
+    die_with_parent();
     let mut marks = Marks::default();
-    let privileged = order.privileged();
+    let privileged = order.privileged;
     let workload = order.workload;
     order.join_groups(&mut marks);
     let memory_nodes = order.memory_nodes(&mut marks);
     let ranks = order.ranks()?;
-    let filters = filters(&mut marks);
+    let filter = filter(&mut marks);
     limits(&mut marks)?;
-    let own_network = workload.network == Network::None;
-    namespaces(workload, privileged, &mut marks)?;
-    let devices = oci::devices(workload)?;
+    // Ranks go before the node, and before people's shells, when the whole machine runs out of memory.
+    fs::write("/proc/self/oom_score_adj", "500").map_err(failed("setting the order in which memory is taken back"))?;
+    own_namespaces(order, &mut marks)?;
+    // Modes are what we say they are, whatever mask the node was started with.
+    let mask = sys::file_mode_mask(0);
     let mut tree = Tree::begin(workload, privileged)?;
     tree.fill()?;
-    let views = tree.sys(own_network, &order.cgroup.map(Cgroup::views).unwrap_or_default())?;
+    tree.proc()?;
+    tree.sys(workload.network == Network::None, &order.cgroup.map(Cgroup::views).unwrap_or_default())?;
+    tree.dev()?;
+    tree.shut()?;
     tree.enter()?;
-    fs::write("/bundle/config.json", oci::spec(workload, privileged, devices, &views).to_string())
-        .map_err(failed("writing the container's specification"))?;
+    sys::file_mode_mask(mask);
+    let identity = &workload.identity;
+    let privileges = match privileged {
+        true => Privileges::of(identity.uid, identity.gid, &identity.groups),
+        false => Privileges::unchanged(),
+    };
+    privileges.take().map_err(failed("taking the submitter's identity"))?;
+    // The kernel forgets it when the identity changes.
+    die_with_parent();
     describe_container(workload, privileged, &mut marks);
-    let common = Common { filters, identity: None, drop_to: None, no_new_privs: false, memory_nodes };
-    let plan = Plan { ranks: RefCell::new(ranks), common, socket: order.socket, first: true };
-    let init = launch(workload, plan).map_err(|failure| Failure { unavailable: failure.unavailable || !privileged, ..failure })?;
-    Ok(Built { init, marks: marks.into_vec() })
+    Ok((ranks, Common { filter, privileges: None, memory_nodes }, marks))
 }
 
-/// New mount and, where asked for, network and user namespaces for this process; libcontainer makes the others.
-fn namespaces(workload: &Workload, privileged: bool, marks: &mut Marks) -> Result<(), Failure> {
-    let (uid, gid) = (sys::effective_uid(), sys::effective_gid());
-    let mut flags = UnshareFlags::NEWNS;
-    if !privileged {
-        flags |= UnshareFlags::NEWUSER;
-    } else {
-        // libcontainer leaves the groups of its caller in place when the new list is empty.
+fn die_with_parent() {
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
+/// What a fork cannot do: name the person in a user namespace, make the group just joined the root of the view of
+/// groups, take the groups of the person, switch loopback on.
+fn own_namespaces(order: &Order, marks: &mut Marks) -> Result<(), Failure> {
+    let workload = order.workload;
+    if order.privileged {
+        // What is mounted for the person is opened with the person's groups.
         sys::set_groups(&workload.identity.groups).map_err(failed("setting the submitter's groups"))?;
-    }
-    if workload.network == Network::None {
-        flags |= UnshareFlags::NEWNET;
-    }
-    // SAFETY: none of the flags unshares the descriptor table.
-    unsafe { rustix::thread::unshare_unsafe(flags) }
-        .map_err(|error| Failure::unavailable(format!("namespaces cannot be made: {error}")))?;
-    if !privileged {
+    } else {
+        let (uid, gid) = order.caller;
         let map = |file: &str, text: String| {
             fs::write(format!("/proc/self/{file}"), text)
                 .map_err(|e| Failure::unavailable(format!("a user namespace cannot be set up: {e}")))
@@ -137,6 +160,9 @@ fn namespaces(workload: &Workload, privileged: bool, marks: &mut Marks) -> Resul
         map("gid_map", format!("{gid} {gid} 1"))?;
         marks.yes("user namespace", format!("uid {uid} and gid {gid} only"));
     }
+    // SAFETY: the flag does not unshare the descriptor table.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }
+        .map_err(|error| Failure::unavailable(format!("namespaces cannot be made: {error}")))?;
     if workload.network == Network::None {
         sys::loopback_up().map_err(failed("switching loopback on"))?;
     }
@@ -152,7 +178,7 @@ fn describe_container(workload: &Workload, privileged: bool, marks: &mut Marks) 
     }
     marks.yes("identity", format!("uid {}, gid {}, {} groups", identity.uid, identity.gid, identity.groups.len()));
     marks.yes("no new privileges", "set");
-    marks.yes("capabilities", if privileged { oci::capabilities_text(identity.uid) } else { "none".into() });
+    marks.yes("capabilities", if privileged { privileges::capabilities_text(identity.uid) } else { "none".into() });
     let nodes: Vec<&str> = workload.devices.iter().map(|node| node.path.as_str()).collect();
     let nodes = if nodes.is_empty() { "none granted".to_string() } else { nodes.join(" ") };
     marks.yes("device nodes", format!("{nodes}; /dev has no others"));
@@ -165,15 +191,15 @@ fn describe_container(workload: &Workload, privileged: bool, marks: &mut Marks) 
     }
 }
 
-fn filters(marks: &mut Marks) -> Vec<seccompiler::BpfProgram> {
-    match seccomp::compile() {
-        Ok(filters) => {
+fn filter(marks: &mut Marks) -> Option<&'static seccompiler::BpfProgram> {
+    match seccomp::program() {
+        Ok(filter) => {
             marks.yes("seccomp", format!("{} system calls denied", seccomp::size()));
-            filters
+            Some(filter)
         }
         Err(reason) => {
             marks.no("seccomp", reason);
-            Vec::new()
+            None
         }
     }
 }
@@ -196,59 +222,6 @@ fn limits(marks: &mut Marks) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Creates the container and lets its init go. Returns init's pid.
-fn launch(workload: &Workload, plan: Plan) -> Result<i32, Failure> {
-    let id = workload.run.to_string();
-    let container = ContainerBuilder::new(id.clone(), SyscallType::default())
-        .with_executor(Init(Rc::new(plan)))
-        .with_root_path("/state")
-        .map_err(|error| explain("preparing the container", &error))?
-        .as_init("/bundle")
-        .with_systemd(false)
-        // Init becomes the supervisor's child, not ours: we exit before it does.
-        .as_sibling(true)
-        .build()
-        .map_err(|error| explain("making the container", &error))?;
-    let init = container.pid().ok_or_else(|| Failure::order("the container has no process"))?.as_raw();
-    NotifySocket::new(Path::new("/state").join(id).join(NOTIFY_FILE))
-        .notify_container_start()
-        .map_err(|error| explain("starting the container", &error))?;
-    Ok(init)
-}
-
-/// libcontainer's errors name their cause only in the chain of sources.
-fn explain(doing: &str, error: &dyn std::error::Error) -> Failure {
-    let mut text = format!("{doing}: {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = error.source();
-    }
-    Failure::order(text)
-}
-
-/// Our init as libcontainer's workload: it needs no program inside the container.
-#[derive(Clone)]
-struct Init(Rc<Plan>);
-
-impl Executor for Init {
-    fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
-        init::run(&self.0)
-    }
-
-    fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
-        Ok(())
-    }
-
-    fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
-        Ok(())
-    }
-}
-
 /// The lowest level: processes with the person's identity, limits and filter, below an init of ours. The caller
 /// is the forked child that becomes this init; `ready` tells the supervisor before it does.
 pub(crate) fn process(mut order: Order, why: &str, ready: impl FnOnce(Result<Built, Failure>)) -> ! {
@@ -259,7 +232,7 @@ pub(crate) fn process(mut order: Order, why: &str, ready: impl FnOnce(Result<Bui
             sys::exit_now(1)
         }
         Ok((ranks, common, marks)) => {
-            ready(Ok(Built { init: std::process::id() as i32, marks: marks.into_vec() }));
+            ready(Ok(Built { marks: marks.into_vec() }));
             init::run(&Plan { ranks: RefCell::new(ranks), common, socket: order.socket, first: false })
         }
     }
@@ -280,15 +253,15 @@ fn prepare_process(order: &mut Order, why: &str) -> Result<(Vec<Rank>, Common, M
     order.join_groups(&mut marks);
     let memory_nodes = order.memory_nodes(&mut marks);
     let ranks = order.ranks()?;
-    let filters = filters(&mut marks);
+    let filter = filter(&mut marks);
     limits(&mut marks)?;
-    let privileged = order.privileged();
+    let privileged = order.privileged;
     marks.no("namespaces", why);
     marks.no("network", "the machine's");
     if privileged {
         marks.yes("identity", format!("uid {}, gid {}, {} groups", identity.uid, identity.gid, identity.groups.len()));
-        marks.yes("capabilities", oci::capabilities_text(identity.uid));
-    } else if identity.uid == sys::effective_uid() {
+        marks.yes("capabilities", privileges::capabilities_text(identity.uid));
+    } else if identity.uid == order.caller.0 {
         marks.yes("identity", format!("uid {}, the node's own", identity.uid));
         marks.yes("capabilities", "none");
     } else {
@@ -299,12 +272,10 @@ fn prepare_process(order: &mut Order, why: &str) -> Result<(Vec<Rank>, Common, M
     for what in ["device nodes", "private /tmp", "/dev/shm", "hidden"] {
         marks.no(what, "needs namespaces");
     }
-    let common = Common {
-        filters,
-        identity: privileged.then(|| (identity.uid, identity.gid, identity.groups.clone())),
-        drop_to: privileged.then(|| oci::capability_numbers(identity.uid)),
-        no_new_privs: true,
-        memory_nodes,
+    let privileges = match privileged {
+        true => Privileges::of(identity.uid, identity.gid, &identity.groups),
+        false => Privileges::unchanged(),
     };
+    let common = Common { filter, privileges: Some(privileges), memory_nodes };
     Ok((ranks, common, marks))
 }

@@ -7,6 +7,7 @@ use crate::rank::{Common, Rank, Starting};
 use crate::sys;
 use crate::wire::{Down, Up};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -31,11 +32,7 @@ pub(crate) fn run(plan: &Plan) -> ! {
 fn live(plan: &Plan) -> ! {
     let _ = rustix::thread::set_name(c"ashlar-init");
     keep_only_our_descriptors(plan);
-    if plan.first {
-        // The supervisor's kill must reach us even if we hang. Set in the container's init only: elsewhere
-        // our death would let the descendants live on.
-        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    } else {
+    if !plan.first {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
     let Ok(children) = sys::child_signals() else { sys::exit_now(70) };
@@ -63,7 +60,11 @@ fn live(plan: &Plan) -> ! {
     sys::exit_now(0)
 }
 
+/// The standard three lead nowhere: the supervisor's lead to its journal.
 fn keep_only_our_descriptors(plan: &Plan) {
+    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        (0..3).for_each(|standard| drop(sys::standard(&null, standard)));
+    }
     let ranks = plan.ranks.borrow();
     let outputs = ranks.iter().filter_map(|rank| rank.output.as_ref()).map(AsRawFd::as_raw_fd);
     sys::close_all_but(&outputs.chain([plan.socket.as_raw_fd()]).collect::<Vec<_>>());

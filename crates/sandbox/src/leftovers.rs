@@ -2,6 +2,7 @@
 
 use crate::cgroup::Cgroup;
 use crate::init::kill_descendants;
+use crate::scratch::Scratch;
 use crate::started::remove_files;
 use serde::{Deserialize, Serialize};
 use spec::RunId;
@@ -26,11 +27,14 @@ pub(crate) struct Process {
     pub boot: String,
 }
 
-/// Name of the file in a run's directory that says what was made for it; gone once all of that is gone.
-pub const RECORD_FILE: &str = "sandbox.json";
-
+/// Where a run's directory says what was made for it, if that cannot be known from its name.
 pub(crate) fn record_path(dir: &Path) -> PathBuf {
-    dir.join(RECORD_FILE)
+    dir.join("sandbox.json")
+}
+
+/// Whether something was made for the run in `dir` that nobody has cleaned up.
+pub fn has_leftovers(dir: &Path) -> bool {
+    Scratch::below(dir).closed.exists() || record_path(dir).exists()
 }
 
 impl Record {

@@ -1,8 +1,8 @@
 //! One run, kept apart from everything else on the machine.
 //!
 //! [`start`] is called by the supervisor of a run, a small process with one thread. It sets the limits on a
-//! control group, forks a helper that arranges the file tree and has libcontainer make the namespaces, and
-//! returns a [`Started`]: events and output to read, signals and kills to send, counters to ask for, and
+//! control group, forks the run's first process into new namespaces, which arranges the file tree and becomes the run's
+//! init, and returns a [`Started`]: events and output to read, signals and kills to send, counters to ask for, and
 //! [`Started::finish`] to leave nothing behind. All ranks of a run share one container, whose process 1 is our
 //! own init ([`init`]); a run never outlives its supervisor unwatched.
 //!
@@ -12,12 +12,13 @@
 
 mod builder;
 mod cgroup;
+mod child;
 mod error;
 mod init;
 mod leftovers;
 mod memory;
-mod oci;
 mod person;
+mod privileges;
 mod probe;
 mod rank;
 mod report;
@@ -30,8 +31,9 @@ mod sys;
 mod wire;
 mod workload;
 
+pub use child::{Side, fork_apart, prepare};
 pub use error::{SandboxError, level_name};
-pub use leftovers::{RECORD_FILE, cleanup_leftovers};
+pub use leftovers::{cleanup_leftovers, has_leftovers};
 pub use memory::shed;
 pub use person::{PersonProcess, as_person};
 pub use probe::{Capabilities, capabilities};

@@ -67,10 +67,10 @@ fn no_groups() -> Option<String> {
             Some(_) => None,
         });
     }
-    match mounts.v2 {
+    match &mounts.v2 {
         None => Some("limits: no control group file system is mounted".into()),
-        Some(root) if sys::effective_uid() != 0 => crate::cgroup::delegated_parent(&root).err().map(|reason| format!("limits: {reason}")),
-        Some(root) if !writable(&root) => Some(format!("limits: {} is not writable", root.display())),
+        Some(root) if sys::effective_uid() != 0 => crate::cgroup::delegated_parent(root).err().map(|reason| format!("limits: {reason}")),
+        Some(root) if !writable(root) => Some(format!("limits: {} is not writable", root.display())),
         Some(_) => None,
     }
 }

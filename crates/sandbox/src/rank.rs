@@ -1,6 +1,7 @@
 //! Starting the program of one rank, from the init of its run.
 
 use crate::error::Failure;
+use crate::privileges::Privileges;
 use crate::sys;
 use crate::wire::Up;
 use machine::CpuSet;
@@ -25,12 +26,9 @@ pub(crate) struct Rank {
 
 /// What is the same for all ranks of a run.
 pub(crate) struct Common {
-    pub filters: Vec<BpfProgram>,
-    /// uid, gid, groups to become: where no container did it before.
-    pub identity: Option<(u32, u32, Vec<u32>)>,
-    /// Capabilities that stay, where no container dropped the others before.
-    pub drop_to: Option<Vec<u32>>,
-    pub no_new_privs: bool,
+    pub filter: Option<&'static BpfProgram>,
+    /// What each rank takes for itself, where init did not before.
+    pub privileges: Option<Privileges>,
     /// Memory nodes, where no control group binds them.
     pub memory_nodes: Vec<u64>,
 }
@@ -91,7 +89,7 @@ impl Rank {
         if let Err(error) = self.setup(common) {
             return (Step::Setup, error);
         }
-        if let Err(error) = identity(common) {
+        if let Some(Err(error)) = common.privileges.as_ref().map(Privileges::take) {
             return (Step::Identity, error);
         }
         if let Err(error) = rustix::process::chdir(self.workdir.as_c_str()) {
@@ -100,7 +98,7 @@ impl Rank {
         let (argv, env) = (sys::pointers(&self.argv), sys::pointers(&self.env));
         Up::Hello { rank: self.rank }.send(socket);
         sys::close_others_at_exec();
-        if let Err(error) = crate::seccomp::apply(&common.filters) {
+        if let Some(Err(error)) = common.filter.map(crate::seccomp::apply) {
             return (Step::Filter, error);
         }
         // As a shell does it: the first file that is there decides, but a file that may not be executed is only
@@ -168,30 +166,6 @@ impl Rank {
             _ => format!("cannot execute '{program}': {reason}"),
         }
     }
-}
-
-fn identity(common: &Common) -> io::Result<()> {
-    if let Some((uid, gid, groups)) = &common.identity {
-        sys::set_groups(groups)?;
-        if let Some(keep) = &common.drop_to {
-            // Before the uid goes: dropping from the bounding set is a privilege.
-            bounding(*uid, keep)?;
-        }
-        sys::become_user(*uid, *gid)?;
-    }
-    if common.no_new_privs {
-        rustix::thread::set_no_new_privs(true)?;
-    }
-    Ok(())
-}
-
-/// For root the kept capabilities stay in force; anybody else loses the rest by the change of uid.
-fn bounding(uid: u32, keep: &[u32]) -> io::Result<()> {
-    // Changing uid and gid needs these two until it is done; a non-root uid drops them by itself.
-    const SETGID: u32 = 6;
-    const SETUID: u32 = 7;
-    let keep: Vec<u32> = if uid == 0 { keep.to_vec() } else { vec![SETGID, SETUID] };
-    sys::drop_capabilities(&keep)
 }
 
 impl Starting {

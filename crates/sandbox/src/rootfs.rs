@@ -1,16 +1,11 @@
 //! The file tree a run sees: the machine's own, rearranged.
 //!
-//! There is no image. In a mount namespace that only the run's helper processes live in, an empty tmpfs becomes
-//! the root; each top-level directory of the machine is bound into it, system ones read-only. Everything is
-//! attached by descriptor ([`libc::open_tree`], `move_mount`), never by a path looked up twice, and nothing is
-//! left on the machine to unmount: the tree goes with its namespace.
-//!
-//! ```text
-//! DIR/box (tmpfs)           the helper's root from `enter` on
-//!   proc, dev, sys/fs/cgroup  what libcontainer itself reads; no control group is visible to it
-//!   bundle/config.json, state
-//!   rootfs/                   the root of the run
-//! ```
+//! There is no image. In the run's own mount namespace an empty tmpfs becomes the root; each top-level directory of the
+//! machine is bound into it, system ones read-only. Everything is attached by descriptor ([`libc::open_tree`],
+//! `move_mount`), never by a path looked up twice, and nothing is left on the machine to unmount: the tree goes with its
+//! namespace.
+
+mod kernel;
 
 use crate::Workload;
 use crate::error::{Failure, failed};
@@ -21,11 +16,14 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationF
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 /// Name of the run's own `/etc/hosts` in its directory, where it has one.
 pub const HOSTS_FILE: &str = "hosts";
+
+/// Name of the file in a run's directory that covers what it must not read.
+pub(crate) const EMPTY_FILE: &str = "empty";
 
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const READ_WRITE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
@@ -61,50 +59,47 @@ fn place(name: &str) -> Place {
     }
 }
 
-/// A tree under construction.
+/// A tree under construction, in the mount namespace of the run's init.
 pub(crate) struct Tree<'a> {
     workload: &'a Workload,
-    scratch: Scratch,
-    /// The tmpfs.
-    boxed: PathBuf,
+    /// Mounts of the scratch space, taken before the tmpfs covers it.
+    scratch: [(&'static str, OwnedFd); 2],
+    /// Where the tmpfs is attached until it becomes the root.
     root: PathBuf,
+    /// The tmpfs.
     root_fd: OwnedFd,
     /// Paths of the run where missing mount points may be made, because the ground below is ours.
     ours: Vec<PathBuf>,
+    /// Mounts of our own that become read-only once everything below them is made.
+    covers: Vec<OwnedFd>,
     privileged: bool,
 }
 
 impl<'a> Tree<'a> {
-    /// Leaves the machine's mount namespace and puts the tmpfs in place.
+    /// Lets go of the machine's mounts, in that no change comes back to them, and puts the tmpfs in place.
     pub fn begin(workload: &'a Workload, privileged: bool) -> Result<Tree<'a>, Failure> {
         rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
             .map_err(|error| Failure::unavailable(format!("mounts cannot be changed: {error}")))?;
-        let boxed = workload.dir.join("box");
-        match fs::create_dir(&boxed) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(format!("making {}", boxed.display()))(error)),
-            _ => {}
-        }
-        let tmpfs = file_system("tmpfs", &[("size", "16m"), ("mode", "0755")])
+        let Scratch { tmp, var_tmp, closed: root } = Scratch::below(&workload.dir);
+        let take = |path: &Path, target: &'static str| Ok((target, clone(path, false).map_err(failed(format!("preparing {target}")))?));
+        let scratch = [take(&tmp, "/tmp")?, take(&var_tmp, "/var/tmp")?];
+        let root_fd = file_system("tmpfs", &[("size", "16m"), ("mode", "0755")])
             .map_err(|error| Failure::unavailable(format!("a file system cannot be mounted: {error}")))?;
-        attach(&tmpfs, CWD, &boxed).map_err(|error| Failure::unavailable(format!("a mount cannot be attached: {error}")))?;
-        let root = boxed.join("rootfs");
-        for directory in ["rootfs", "proc", "dev", "sys", "sys/fs", "sys/fs/cgroup", "bundle", "state", "void", "views"] {
-            fs::create_dir(boxed.join(directory)).map_err(failed(format!("making {directory} of the container")))?;
-        }
-        let root_fd = open_path(CWD, &root).map_err(failed("opening the new root"))?;
+        attach(&root_fd, CWD, &root).map_err(|error| Failure::unavailable(format!("a mount cannot be attached: {error}")))?;
+        // Directories are bound with all that is mounted below them; this tree is not to come along with them.
+        sys::never_bind(&root_fd).map_err(failed("preparing the new root"))?;
         let ours = ["/tmp", "/var/tmp", "/run"].map(PathBuf::from).to_vec();
-        Ok(Tree { workload, scratch: Scratch::below(&workload.dir), boxed, root, root_fd, ours, privileged })
+        Ok(Tree { workload, scratch, root, root_fd, ours, covers: Vec::new(), privileged })
     }
 
     /// Everything the run sees except `/proc` and `/dev`, which need its pid and ipc namespaces.
     pub fn fill(&mut self) -> Result<(), Failure> {
         self.machine_directories()?;
-        for (source, target) in [(self.scratch.tmp.clone(), "/tmp"), (self.scratch.var_tmp.clone(), "/var/tmp")] {
-            if self.inside(Path::new(target)).is_err() && target == "/var/tmp" {
+        for (target, tree) in &self.scratch {
+            if self.inside(Path::new(target)).is_err() && *target == "/var/tmp" {
                 continue;
             }
-            let tree = clone(&source, false).map_err(failed(format!("preparing {target}")))?;
-            self.put(&tree, Path::new(target), READ_WRITE, false)?;
+            self.put(tree, Path::new(target), READ_WRITE, false)?;
         }
         for part in RUN_PARTS {
             let source = Path::new("/run").join(part);
@@ -172,54 +167,6 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// `/sys` read-only. The run's control groups come to `/views`, from where libcontainer binds them to where
-    /// programs look for their limits: were they in place already, it would take them for its own to use.
-    /// Returns the binds to declare, as (source, target).
-    pub fn sys(&self, own_network: bool, views: &[(String, PathBuf)]) -> Result<Vec<(String, String)>, Failure> {
-        match file_system("sysfs", &[]) {
-            Ok(tree) => self.put(&tree, Path::new("/sys"), READ_ONLY | libc::MOUNT_ATTR_NOEXEC, false)?,
-            // The machine's network namespace does not belong to our user namespace, so no new one can be mounted.
-            Err(_) if !self.privileged && !own_network => return self.sys_parts().map(|()| Vec::new()),
-            Err(error) => return Err(failed("mounting /sys")(error)),
-        }
-        if views.is_empty() || !self.privileged {
-            return Ok(Vec::new());
-        }
-        let doing = || failed("preparing /sys/fs/cgroup");
-        if views.iter().all(|(name, _)| !name.is_empty()) {
-            let directory = self.boxed.join("void/cgroup");
-            fs::create_dir(&directory).map_err(doing())?;
-            for (name, _) in views {
-                fs::create_dir(directory.join(name.trim_start_matches('/'))).map_err(doing())?;
-            }
-            let tree = clone(&directory, false).map_err(doing())?;
-            self.put(&tree, Path::new("/sys/fs/cgroup"), READ_ONLY, false)?;
-        }
-        let mut binds = Vec::new();
-        for (number, (name, source)) in views.iter().enumerate() {
-            let stage = self.boxed.join(format!("views/{number}"));
-            fs::create_dir(&stage).map_err(doing())?;
-            let tree = clone(source, false).map_err(failed(format!("showing {}", source.display())))?;
-            attach(&tree, CWD, &stage).map_err(doing())?;
-            binds.push((format!("/views/{number}"), format!("/sys/fs/cgroup{name}")));
-        }
-        Ok(binds)
-    }
-
-    /// The machine's `/sys` piece by piece, all but the control groups below `/sys/fs`.
-    fn sys_parts(&self) -> Result<(), Failure> {
-        for entry in fs::read_dir("/sys").map_err(failed("reading /sys"))?.flatten() {
-            let (source, target) = (entry.path(), self.root.join("sys").join(entry.file_name()));
-            fs::create_dir(&target).map_err(failed(format!("making {}", source.display())))?;
-            if entry.file_name() != "fs"
-                && let Ok(tree) = clone(&source, true)
-            {
-                self.put(&tree, &source, READ_ONLY | libc::MOUNT_ATTR_NOEXEC, true)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The mounts of the job, and working directories below `/tmp`, as (source, target, tree, attributes).
     /// Sources are opened with the person's rights.
     fn person_mounts(&self, hidden: &[PathBuf]) -> Result<Vec<(PathBuf, PathBuf, OwnedFd, u64)>, Failure> {
@@ -270,13 +217,19 @@ impl<'a> Tree<'a> {
     fn hide(&mut self, path: &Path) -> Result<(), Failure> {
         let Ok(there) = self.inside(path) else { return Ok(()) };
         let directory = rustix::fs::fstat(&there).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
-        let cover = self.boxed.join("void").join(self.ours.len().to_string());
-        let doing = || failed(format!("hiding {}", path.display()));
-        if directory { fs::create_dir(&cover) } else { fs::write(&cover, "") }.map_err(doing())?;
-        let tree = clone(&cover, false).map_err(doing())?;
-        self.put(&tree, path, READ_WRITE, false)?;
+        let cover = if directory { empty_directory() } else { self.empty_file() };
+        let cover = cover.map_err(failed(format!("hiding {}", path.display())))?;
+        self.put(&cover, path, READ_WRITE, false)?;
+        self.covers.push(cover);
         self.ours.push(path.to_path_buf());
         Ok(())
+    }
+
+    /// A mount of a file without content, which stays in the run's directory as long as the run.
+    fn empty_file(&self) -> io::Result<OwnedFd> {
+        let path = self.workload.dir.join(EMPTY_FILE);
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o444).open(&path)?;
+        clone(&path, false)
     }
 
     /// A descriptor of what the run will see at `path`, following links as it will.
@@ -339,25 +292,31 @@ impl<'a> Tree<'a> {
         rustix::mount::move_mount(tree, "", &target, "", flags).map_err(|error| failed(format!("mounting {}", path.display()))(error))
     }
 
-    /// Makes the tmpfs the root of this process and forgets the machine's tree. From here on paths are those of
-    /// the module's picture.
+    /// Makes the tree the root of this process and forgets the machine's.
     pub fn enter(self) -> Result<(), Failure> {
-        let proc = clone(Path::new("/proc"), true).map_err(failed("keeping /proc"))?;
-        attach(&proc, CWD, &self.boxed.join("proc")).map_err(failed("keeping /proc"))?;
-        let dev = clone(Path::new("/dev"), true).map_err(failed("keeping /dev"))?;
-        attach(&dev, CWD, &self.boxed.join("dev")).map_err(failed("keeping /dev"))?;
-        rustix::process::chdir(&self.boxed).map_err(failed("entering the new root"))?;
+        for ours in self.covers.iter().chain([&self.root_fd]) {
+            sys::mount_attributes(ours, READ_ONLY, false).map_err(failed("making the root read-only"))?;
+        }
+        rustix::process::chdir(&self.root).map_err(failed("entering the new root"))?;
         rustix::process::pivot_root(".", ".").map_err(|error| Failure::unavailable(format!("the root cannot be changed: {error}")))?;
         rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(failed("letting go of the old root"))?;
         rustix::process::chdir("/").map_err(failed("entering the new root"))
     }
 }
 
-/// A new file system, not attached anywhere yet.
+/// An empty directory of its own, not attached anywhere yet, in which only what a mount point needs has room.
+fn empty_directory() -> io::Result<OwnedFd> {
+    file_system("tmpfs", &[("size", "64k"), ("mode", "0755")])
+}
+
+/// A new file system, not attached anywhere yet. An option without a value is a flag.
 fn file_system(kind: &str, options: &[(&str, &str)]) -> io::Result<OwnedFd> {
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
-        rustix::mount::fsconfig_set_string(&context, *key, *value)?;
+        match value.is_empty() {
+            true => rustix::mount::fsconfig_set_flag(&context, *key)?,
+            false => rustix::mount::fsconfig_set_string(&context, *key, *value)?,
+        }
     }
     rustix::mount::fsconfig_create(&context)?;
     Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)

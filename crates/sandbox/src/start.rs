@@ -1,7 +1,7 @@
 //! Starting a run: the supervisor's side.
 
 use crate::builder::{self, Built, Order};
-use crate::cgroup::{self, Applied, Cgroup, DeviceRule, Limits};
+use crate::cgroup::{Applied, Cgroup, DeviceRule, Limits};
 use crate::error::{Failure, SandboxError};
 use crate::leftovers::{Process, Record};
 use crate::rootfs;
@@ -10,11 +10,11 @@ use crate::started::Started;
 use crate::workload::pids_limit;
 use crate::{Workload, sys, wire};
 use rustix::pipe::{PipeFlags, pipe_with};
-use spec::{IsolationLevel, IsolationReport};
+use spec::{IsolationLevel, IsolationMark, IsolationReport};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Starts a run at the highest level of isolation that this process can give, or refuses if that is less than
 /// the workload demands. Returns when the run's init is on its way; whether each rank's program could be
@@ -30,7 +30,7 @@ pub fn start(workload: &Workload) -> Result<Started, SandboxError> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| SandboxError::io("becoming a subreaper")(e.into()))?;
     let identity = &workload.identity;
-    Scratch::make(&workload.dir, identity.uid, identity.gid)
+    Scratch::make(&workload.dir, workload.spare.as_deref(), identity.uid, identity.gid)
         .map_err(SandboxError::io(format!("making scratch space in {}", workload.dir.display())))?;
 
     let (cgroup, applied) = match Cgroup::create(workload.run, &workload.dir, workload.cgroup) {
@@ -40,12 +40,15 @@ pub fn start(workload: &Workload) -> Result<Started, SandboxError> {
         }
         Err(reason) => (None, Err(reason)),
     };
-    let record = Record { run: workload.run, cgroup: cgroup.clone(), init: None };
-    let started = record
-        .write(&workload.dir)
-        .map_err(SandboxError::io(format!("writing to {}", workload.dir.display())))
-        .and_then(|()| at_best_level(workload, cgroup.as_ref(), &applied));
-    match started {
+    let recorded = match &cgroup {
+        // Root's groups are found by their names; another's lie where the node happens to run.
+        Some(cgroup) if sys::effective_uid() != 0 => {
+            let record = Record { run: workload.run, cgroup: Some(cgroup.clone()), init: None };
+            record.write(&workload.dir).map_err(SandboxError::io(format!("writing to {}", workload.dir.display())))
+        }
+        _ => Ok(()),
+    };
+    match recorded.and_then(|()| at_best_level(workload, cgroup.as_ref(), &applied)) {
         Ok(started) => Ok(started),
         Err(error) => {
             // What was made so far; the reason of the failure is worth more than trouble in cleaning.
@@ -143,55 +146,75 @@ fn attempt(
         writes.push(write);
     }
     let (answer, question) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| broken("making a pipe")(error.into()))?;
-    let (forked, in_v2) = cgroup::fork_into(cgroup).map_err(broken("making a process"))?;
+    let namespaces = if why.is_none() { builder::namespaces(workload) } else { 0 };
+    let (privileged, caller) = (sys::effective_uid() == 0, (sys::effective_uid(), sys::effective_gid()));
+    let entrance = cgroup.and_then(Cgroup::entrance);
+    let (forked, in_v2) = match sys::fork_with(namespaces, entrance.as_ref().map(AsFd::as_fd)) {
+        Ok(forked) => forked,
+        Err(error) if why.is_none() && !is_shortage(&error) => {
+            return Err(Attempt::Unavailable(format!("namespaces cannot be made: {error}")));
+        }
+        Err(error) => return Err(broken("making a process")(error)),
+    };
     match forked {
         sys::Forked::Child => {
             // Our end of the socket must not live on in the run: its closing is how init learns of our death.
             drop((events, reads, answer));
-            let order = Order { workload, cgroup, in_v2, applied, socket, outputs: writes };
+            let order = Order { workload, cgroup, in_v2, privileged, caller, applied, socket, outputs: writes };
             // A fork of the supervisor must not go on with the supervisor's work, whatever happens.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| helper_main(order, why, question)));
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| first_process(order, why, question)));
             sys::exit_now(72)
         }
-        sys::Forked::Parent(helper) => {
+        sys::Forked::Parent(init) => {
             drop((socket, writes, question));
             let built = hear(answer).map_err(|failure| {
-                sys::wait(helper, true);
+                sys::wait(init, true);
                 match failure.unavailable {
                     true => Attempt::Unavailable(failure.message),
                     false => Attempt::Failed(SandboxError::Start { message: failure.message, hint: failure.hint }),
                 }
             })?;
-            follow(workload, cgroup, level, built, events, reads)
+            follow(workload, cgroup, FirstProcess { pid: init, level, marks: built.marks }, events, reads)
         }
     }
+}
+
+/// Whether a fork failed for want of something, not because namespaces may not be had.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM))
+}
+
+struct FirstProcess {
+    pid: i32,
+    level: IsolationLevel,
+    marks: Vec<IsolationMark>,
 }
 
 fn follow(
     workload: &Workload,
     cgroup: Option<&Cgroup>,
-    level: IsolationLevel,
-    built: Built,
+    first: FirstProcess,
     events: OwnedFd,
     outputs: Vec<OwnedFd>,
 ) -> Result<Started, Attempt> {
     let pid =
-        rustix::process::Pid::from_raw(built.init).ok_or(SandboxError::Start { message: "the run has no process".into(), hint: None })?;
+        rustix::process::Pid::from_raw(first.pid).ok_or(SandboxError::Start { message: "the run has no process".into(), hint: None })?;
     // Init is our child and not reaped yet, so the number cannot have been given to another process.
     let init = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
         .map_err(|e| SandboxError::io("holding the run's init")(e.into()))?;
     if cgroup.is_none() {
-        let record = Record { run: workload.run, cgroup: None, init: Process::of(built.init) };
+        let record = Record { run: workload.run, cgroup: None, init: Process::of(first.pid) };
         record.write(&workload.dir).map_err(SandboxError::io(format!("writing to {}", workload.dir.display())))?;
     }
     Ok(Started {
-        isolation: IsolationReport { level, marks: built.marks },
+        isolation: IsolationReport { level: first.level, marks: first.marks },
         events,
         outputs,
-        init_pid: built.init.unsigned_abs(),
+        init_pid: first.pid.unsigned_abs(),
         init,
         cgroup: cgroup.cloned(),
         dir: workload.dir.clone(),
+        spare: workload.spare.clone(),
         ranks: workload.processes.iter().map(|process| (process.rank, (0, false))).collect::<BTreeMap<_, _>>(),
         pending: VecDeque::new(),
         done: false,
@@ -199,8 +222,8 @@ fn follow(
     })
 }
 
-/// The forked helper's life.
-fn helper_main(order: Order, why: Option<&str>, question: OwnedFd) -> ! {
+/// The life of the forked process.
+fn first_process(order: Order, why: Option<&str>, question: OwnedFd) -> ! {
     // Its length first: copies of the pipe may stay open in the run for a while.
     let tell = move |result: Result<Built, Failure>| {
         let text = serde_json::to_vec(&result).unwrap_or_default();
@@ -208,16 +231,11 @@ fn helper_main(order: Order, why: Option<&str>, question: OwnedFd) -> ! {
     };
     match why {
         Some(why) => builder::process(order, why, tell),
-        None => {
-            // A supervisor that dies now must not leave a half-made container behind.
-            let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-            tell(builder::container(order));
-            sys::exit_now(0)
-        }
+        None => builder::container(order, tell),
     }
 }
 
-/// The helper's answer. A helper that dies closes the pipe without one.
+/// The answer of the first process. One that dies closes the pipe without one.
 fn hear(answer: OwnedFd) -> Result<Built, Failure> {
     let mut answer = File::from(answer);
     let mut read = || -> io::Result<Vec<u8>> {
@@ -229,10 +247,8 @@ fn hear(answer: OwnedFd) -> Result<Built, Failure> {
     };
     match read().map(|text| serde_json::from_slice(&text)) {
         Ok(Ok(result)) => result,
-        Ok(Err(error)) => Err(Failure::order(format!("the helper's answer cannot be read: {error}"))),
-        Err(_) => {
-            Err(Failure::order("the helper that makes the run died").hint("a memory limit too small to start in is the usual reason"))
-        }
+        Ok(Err(error)) => Err(Failure::order(format!("the answer of the run's first process cannot be read: {error}"))),
+        Err(_) => Err(Failure::order("the first process of the run died").hint("a memory limit too small to start in is the usual reason")),
     }
 }
 

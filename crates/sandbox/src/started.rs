@@ -3,6 +3,7 @@
 use crate::cgroup::{Cgroup, Counters};
 use crate::error::SandboxError;
 use crate::init::kill_descendants;
+use crate::rootfs::EMPTY_FILE;
 use crate::scratch::Scratch;
 use crate::sys;
 use crate::wire::{self, Down, Received, Up};
@@ -53,6 +54,7 @@ pub struct Started {
     pub(crate) init: OwnedFd,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) dir: PathBuf,
+    pub(crate) spare: Option<PathBuf>,
     /// State of each rank: its pid once known, and whether its end was told.
     pub(crate) ranks: BTreeMap<u32, (u32, bool)>,
     pub(crate) pending: VecDeque<RankEvent>,
@@ -201,6 +203,9 @@ impl Started {
         if let Some(cgroup) = &self.cgroup {
             errors.extend(cgroup.remove());
         }
+        if let (Some(spare), Some(name)) = (&self.spare, self.dir.file_name().and_then(|name| name.to_str())) {
+            Scratch::below(&self.dir).give_back(spare, name);
+        }
         errors.extend(remove_files(&self.dir));
         errors
     }
@@ -224,11 +229,12 @@ impl Started {
 
 /// Removes what a run leaves in its directory. The person owns files in there, so links are not followed.
 pub(crate) fn remove_files(dir: &std::path::Path) -> Vec<String> {
-    let scratch = Scratch::below(dir).tmp.parent().map(PathBuf::from).unwrap_or_default();
+    let Scratch { closed, .. } = Scratch::below(dir);
     let removed = [
-        (scratch.clone(), fs::remove_dir_all(&scratch)),
-        (dir.join("box"), fs::remove_dir(dir.join("box"))),
+        // The scratch space last: while it is there, so may be the rest.
+        (dir.join(EMPTY_FILE), fs::remove_file(dir.join(EMPTY_FILE))),
         (crate::leftovers::record_path(dir), fs::remove_file(crate::leftovers::record_path(dir))),
+        (closed.clone(), fs::remove_dir_all(&closed)),
     ];
     removed
         .into_iter()

@@ -9,6 +9,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// The number of threads of this process; more than one makes forking unsound.
 pub fn threads() -> usize {
+    // Asked to leave its thread group, which it is not in by itself alone, the kernel refuses a process with several
+    // threads and has nothing to do for another. Counting them is slower.
+    // SAFETY: with this flag alone nothing is unshared.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return 1;
+    }
     std::fs::read_dir("/proc/self/task").map(|tasks| tasks.count()).unwrap_or(1)
 }
 
@@ -31,37 +37,68 @@ pub fn fork() -> io::Result<Forked> {
     }
 }
 
-/// Forks straight into the cgroup v2 directory `group`: joining by a write to `cgroup.procs` would make the
-/// kernel wait for every processor (an RCU grace period, several milliseconds). `None` where the kernel refuses.
-pub fn fork_into(group: BorrowedFd<'_>) -> Option<io::Result<Forked>> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct CloneArgs {
-        flags: u64,
-        pidfd: u64,
-        child_tid: u64,
-        parent_tid: u64,
-        exit_signal: u64,
-        stack: u64,
-        stack_size: u64,
-        tls: u64,
-        set_tid: u64,
-        set_tid_size: u64,
-        cgroup: u64,
-    }
+/// A fork whose child has new namespaces (`CLONE_NEW*`, may be none) and, where the kernel lets it, is born in the
+/// cgroup v2 directory `group`: joining by a write to `cgroup.procs` would make the kernel wait for every processor (an
+/// RCU grace period, several milliseconds). The flag says whether it was born there.
+pub fn fork_with(namespaces: libc::c_int, group: Option<BorrowedFd<'_>>) -> io::Result<(Forked, bool)> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-    let args =
-        CloneArgs { flags: CLONE_INTO_CGROUP, exit_signal: libc::SIGCHLD as u64, cgroup: group.as_raw_fd() as u64, ..CloneArgs::default() };
+    let namespaces = u64::from(namespaces.cast_unsigned());
+    if let Some(group) = group {
+        let born_there = CloneArgs { flags: namespaces | CLONE_INTO_CGROUP, cgroup: group.as_raw_fd() as u64, ..CloneArgs::default() };
+        // A refusal may be about the group alone, so it is asked again without.
+        if let Ok(forked) = clone3(born_there) {
+            return Ok((forked, true));
+        }
+    }
+    if namespaces == 0 {
+        return fork().map(|forked| (forked, false));
+    }
+    match clone3(CloneArgs { flags: namespaces, ..CloneArgs::default() }) {
+        // Filters that cannot look at its arguments, in memory, let on that the call does not exist.
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => clone(namespaces),
+        result => result,
+    }
+    .map(|forked| (forked, false))
+}
+
+/// The kernel's `struct clone_args`.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+fn clone3(args: CloneArgs) -> io::Result<Forked> {
+    let args = CloneArgs { exit_signal: libc::SIGCHLD as u64, ..args };
     // SAFETY: no CLONE_VM and no stack given, so this is a fork; the process is single-threaded and the
     // argument block lives through the call.
-    match unsafe { libc::syscall(libc::SYS_clone3, &args, size_of::<CloneArgs>()) } {
-        0 => Some(Ok(Forked::Child)),
-        pid if pid > 0 => Some(Ok(Forked::Parent(pid as libc::pid_t))),
-        _ => match io::Error::last_os_error() {
-            error if error.raw_os_error() == Some(libc::EAGAIN) || error.raw_os_error() == Some(libc::ENOMEM) => Some(Err(error)),
-            _ => None,
-        },
-    }
+    side(check(unsafe { libc::syscall(libc::SYS_clone3, &args, size_of::<CloneArgs>()) })?)
+}
+
+/// The older call. Its other arguments, whose order differs between architectures, are all zero.
+fn clone(flags: u64) -> io::Result<Forked> {
+    // SAFETY: as for `clone3`: a fork, from a single-threaded process.
+    side(check(unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD as u64, 0, 0, 0, 0) })?)
+}
+
+fn side(result: libc::c_long) -> io::Result<Forked> {
+    Ok(if result == 0 { Forked::Child } else { Forked::Parent(result as libc::pid_t) })
+}
+
+/// The file mode mask, and the one before.
+pub fn file_mode_mask(mask: libc::mode_t) -> libc::mode_t {
+    // SAFETY: always succeeds.
+    unsafe { libc::umask(mask) }
 }
 
 /// Ends a forked child without running the exit handlers it inherited.
@@ -105,16 +142,24 @@ pub fn as_user<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
 
 /// Sets attributes on a mount held by `mount`, and on everything mounted below it when `recursive`.
 pub fn mount_attributes(mount: impl AsFd, set: u64, recursive: bool) -> io::Result<()> {
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
+    mount_setattr(mount, &libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 }, flags)
+}
+
+/// Makes a mount one that no bind of a directory above it takes along.
+pub fn never_bind(mount: impl AsFd) -> io::Result<()> {
+    mount_setattr(mount, &libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: libc::MS_UNBINDABLE, userns_fd: 0 }, 0)
+}
+
+fn mount_setattr(mount: impl AsFd, attributes: &libc::mount_attr, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: the path is a valid empty string and the attribute block lives through the call.
     check(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
-            flags,
-            &attributes as *const libc::mount_attr,
+            libc::AT_EMPTY_PATH | flags,
+            attributes as *const libc::mount_attr,
             size_of::<libc::mount_attr>(),
         )
     })
@@ -319,8 +364,20 @@ pub fn effective_gid() -> u32 {
     unsafe { libc::getegid() }
 }
 
-/// Removes every capability from the bounding set, then from this process, except those in `keep`. A no-op for
-/// capabilities this process may not drop.
+/// Removes every capability except those in `keep` from what this process and its children could ever have again. A
+/// no-op where it may not do so.
+pub fn drop_bounding(keep: &[u32]) {
+    const HIGHEST: libc::c_ulong = 63;
+    for capability in (0..=HIGHEST).filter(|capability| !keep.contains(&(*capability as u32))) {
+        // SAFETY: plain numbers. The first one that the kernel does not know is the end.
+        let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        if result != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
+            return;
+        }
+    }
+}
+
+/// Removes every capability from this process except those in `keep`.
 pub fn drop_capabilities(keep: &[u32]) -> io::Result<()> {
     const VERSION_3: u32 = 0x2008_0522;
     #[repr(C)]
@@ -337,12 +394,9 @@ pub fn drop_capabilities(keep: &[u32]) -> io::Result<()> {
     }
     let mut data = [Data { effective: 0, permitted: 0, inheritable: 0 }; 2];
     let header = Header { version: VERSION_3, pid: 0 };
-    // SAFETY: the prctl calls take plain numbers; capget and capset read and write the two structures, which
+    // SAFETY: the prctl call takes plain numbers; capget and capset read and write the two structures, which
     // have the kernel's layout for version 3.
     unsafe {
-        for capability in (0..64).filter(|capability| !keep.contains(capability)) {
-            libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0);
-        }
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0, 0, 0);
         check(libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()))?;
         for (word, data) in data.iter_mut().enumerate() {

@@ -27,6 +27,9 @@ pub struct Workload {
     /// Directories shown read-only even where they lie below a hidden one: environments.
     pub visible: Vec<PathBuf>,
     pub cgroup: CgroupMode,
+    /// Where emptied scratch space waits for the next run of the same person: on the file system of `dir`, closed to
+    /// everybody but the node. `None` makes and removes it each time.
+    pub spare: Option<PathBuf>,
 }
 
 /// One rank: a program with everything it is told.
@@ -119,6 +122,7 @@ pub(crate) mod tests {
             hidden: vec![],
             visible: vec![],
             cgroup: CgroupMode::Hybrid,
+            spare: None,
         }
     }
 

@@ -1,10 +1,10 @@
-//! Hidden: keep one run (see `node::supervise`).
+//! Hidden: keep one run (see `node::supervise`), or fork those that do (`node::nurse`).
 
-use std::path::Path;
+use node::SuperviseError;
 use std::process::ExitCode;
 
-pub fn run(dir: &Path) -> ExitCode {
-    match node::supervise(dir) {
+pub fn run(result: Result<(), SuperviseError>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Goes to the run's supervisor.log, which the node quotes when the run never began.

@@ -43,6 +43,7 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
             state: StateFiles::at(&place.state),
             machine: Arc::new(machine.clone()),
             supervisor: vec![path.display().to_string(), program::SUPERVISE.into()],
+            nursery: vec![path.display().to_string(), program::NURSE.into()],
         },
         Box::new(control.observer()),
     )

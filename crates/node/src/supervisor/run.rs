@@ -118,6 +118,7 @@ impl Keeper {
             hidden: vec![self.state.root().to_path_buf()],
             visible: environment.map(PathBuf::from).into_iter().collect(),
             cgroup: self.file.cgroup,
+            spare: Some(self.state.spare()),
         }
     }
 
@@ -237,7 +238,7 @@ impl Keeper {
                 self.note(&Entry::Rank { rank: *rank, state: RankState::Running, pid: Some(*pid), at });
                 if !std::mem::replace(told_running, true) {
                     self.note(&Entry::Running { at });
-                    self.wake_node();
+                    self.wake.send_soon();
                 }
                 Recorded::Nothing
             }

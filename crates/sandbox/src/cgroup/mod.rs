@@ -1,9 +1,9 @@
 //! The control group of one run: `/ashlar/<run>-<where>` in every hierarchy that limits, measures or kills.
 //!
-//! The files are written here, not through `libcgroups`, for three reasons. Joining a v1 group by pid, as it
-//! does, makes the kernel wait out an RCU grace period (6 to 7 ms); a process that writes `0` to `tasks`, and
-//! one that is forked into a v2 group, does not wait. Its v2 part cannot limit devices without a C library. And
-//! on a hybrid machine it leaves the v2 tree unused, whose `cgroup.kill` ends a fork bomb in one write.
+//! The files are written here, not through a library, for three reasons. Joining a v1 group by pid, as they do, makes
+//! the kernel wait out an RCU grace period (6 to 7 ms); a process that writes `0` to `tasks`, and one that is forked
+//! into a v2 group, does not wait. Their v2 part cannot limit devices without a C library. And on a hybrid machine they
+//! leave the v2 tree unused, whose `cgroup.kill` ends a fork bomb in one write.
 
 mod device_filter;
 mod v1;
@@ -19,8 +19,9 @@ use spec::RunId;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Name of the group that holds all runs.
@@ -72,9 +73,11 @@ pub(crate) struct Counters {
 }
 
 impl Mounts {
-    /// Reads `/proc/self/mounts`.
-    pub fn discover() -> Mounts {
-        Mounts::parse(&fs::read_to_string("/proc/self/mounts").unwrap_or_default())
+    /// From `/proc/self/mounts`, read once in a process and those forked from it: where control groups are mounted
+    /// does not change while a machine runs.
+    pub fn discover() -> &'static Mounts {
+        static MOUNTS: OnceLock<Mounts> = OnceLock::new();
+        MOUNTS.get_or_init(|| Mounts::parse(&fs::read_to_string("/proc/self/mounts").unwrap_or_default()))
     }
 
     fn parse(text: &str) -> Mounts {
@@ -111,10 +114,10 @@ impl Cgroup {
         let mounts = Mounts::discover();
         let name = group_name(run, dir);
         if mounts.limits_by_v1() {
-            return v1::create(&mounts, &name);
+            return v1::create(mounts, &name);
         }
-        let root = mounts.v2.ok_or("no control group file system is mounted")?;
-        let parent = v2::parent(&root)?;
+        let root = mounts.v2.as_deref().ok_or("no control group file system is mounted")?;
+        let parent = v2::parent(root)?;
         Ok(Cgroup { v1: BTreeMap::new(), v2: Some(v2::create(&parent, &name)?) })
     }
 
@@ -234,16 +237,6 @@ impl Cgroup {
             v2: mounts.v2.as_deref().and_then(|root| existing(root).or_else(|| existing(&v2::parent(root).ok()?))),
         }
     }
-}
-
-/// Forks the calling process into the groups' v2 directory where that works. The flag tells the child whether it did.
-pub(crate) fn fork_into(cgroup: Option<&Cgroup>) -> io::Result<(sys::Forked, bool)> {
-    if let Some(entrance) = cgroup.and_then(Cgroup::entrance)
-        && let Some(result) = sys::fork_into(entrance.as_fd())
-    {
-        return result.map(|forked| (forked, true));
-    }
-    sys::fork().map(|forked| (forked, false))
 }
 
 /// Writes one value to a control file; the error names file and value.

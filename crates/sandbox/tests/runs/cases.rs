@@ -362,9 +362,10 @@ fn supervisor_killed(directory: &Path) {
     }
     // The run ends by itself; the groups wait for whoever cleans up.
     wait_for(|| if Path::new(&format!("/proc/{init}/ns/pid")).exists() { Err("init lives") } else { Ok(()) }).unwrap();
-    assert!(workload.dir.join("sandbox.json").exists());
+    assert!(sandbox::has_leftovers(&workload.dir));
     assert_eq!(sandbox::cleanup_leftovers(&workload.dir, workload.run), Vec::<String>::new());
     assert_eq!(sandbox::cleanup_leftovers(&workload.dir, workload.run), Vec::<String>::new());
+    assert!(!sandbox::has_leftovers(&workload.dir));
     assert_eq!(std::fs::read_dir(&workload.dir).unwrap().count(), 0);
 }
 

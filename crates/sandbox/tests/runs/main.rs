@@ -163,6 +163,7 @@ pub fn scripts(directory: &Path, scripts: &[&str]) -> Workload {
         hidden: vec![],
         visible: vec![],
         cgroup: CgroupMode::Hybrid,
+        spare: None,
     }
 }
 

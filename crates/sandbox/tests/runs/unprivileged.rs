@@ -38,19 +38,27 @@ fn forbid_user_namespaces() {
                 .unwrap();
         (call, vec![seccompiler::SeccompRule::new(vec![condition]).unwrap()])
     };
-    forbid([condition(libc::SYS_unshare)]);
+    forbid([condition(libc::SYS_unshare), condition(libc::SYS_clone)], libc::EPERM);
+    // Its flags lie in memory, where a filter cannot look.
+    forbid([(libc::SYS_clone3, vec![])], libc::ENOSYS);
 }
 
 /// Not even mount namespaces, as in most containers.
 fn forbid_namespaces() {
-    forbid([(libc::SYS_unshare, vec![])]);
+    let flag = libc::CLONE_NEWNS as u64;
+    let condition =
+        seccompiler::SeccompCondition::new(0, seccompiler::SeccompCmpArgLen::Qword, seccompiler::SeccompCmpOp::MaskedEq(flag), flag)
+            .unwrap();
+    let rule = seccompiler::SeccompRule::new(vec![condition]).unwrap();
+    forbid([(libc::SYS_unshare, vec![]), (libc::SYS_clone, vec![rule])], libc::EPERM);
+    forbid([(libc::SYS_clone3, vec![])], libc::ENOSYS);
 }
 
-fn forbid<const N: usize>(calls: [(libc::c_long, Vec<seccompiler::SeccompRule>); N]) {
+fn forbid<const N: usize>(calls: [(libc::c_long, Vec<seccompiler::SeccompRule>); N], answer: libc::c_int) {
     let filter = seccompiler::SeccompFilter::new(
         calls.into_iter().collect(),
         seccompiler::SeccompAction::Allow,
-        seccompiler::SeccompAction::Errno(libc::EPERM as u32),
+        seccompiler::SeccompAction::Errno(answer as u32),
         std::env::consts::ARCH.try_into().unwrap(),
     )
     .unwrap();

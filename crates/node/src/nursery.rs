@@ -1,0 +1,235 @@
+//! Where supervisors are born: a small process that forks itself on request.
+//!
+//! A supervisor that is started as a new program costs milliseconds before its first line (relocations, and processor
+//! identification that traps in a virtual machine); a fork of a process that has that behind it costs a tenth. The
+//! daemon cannot be that process: it has threads and much memory. So it starts this one early and asks it, over a
+//! socket, one folder of a run a packet; the answer carries a descriptor of the new supervisor.
+//!
+//! The nursery holds nothing: it ends when the daemon's end of the socket closes, supervisors live on without it, and
+//! when it dies the daemon starts another, or starts supervisors as programs.
+
+use crate::files::RunFiles;
+use crate::journal;
+use crate::supervisor::{SuperviseError, supervise};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::{SfdFlags, SigSet, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+    SocketType, recvmsg, send, sendmsg, socketpair,
+};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use sandbox::Side;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Longer paths do not exist.
+const LONGEST_PATH: usize = 4096;
+/// How long the daemon waits for an answer. A fork takes a fraction of a millisecond.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// The nursery's life, with the daemon's socket as standard input. Returns in the nursery when the daemon is gone, and
+/// in each supervisor born here when its run has ended.
+///
+/// # Errors
+/// What keeps the nursery from working, or its supervisor.
+pub fn nurse() -> Result<(), SuperviseError> {
+    match wait_for_birth().map_err(SuperviseError::Nursery)? {
+        None => Ok(()),
+        Some(dir) => supervise(&dir),
+    }
+}
+
+/// `Some` in a new supervisor, `None` in the nursery when nobody can ask any more.
+fn wait_for_birth() -> io::Result<Option<PathBuf>> {
+    // What is typed at the daemon's terminal is not for us.
+    let _ = rustix::process::setsid();
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(fs::File::open("/dev/null")?)?;
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGCHLD);
+    set.thread_block()?;
+    let ended = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    sandbox::prepare();
+    let mut packet = [0; LONGEST_PATH];
+    loop {
+        let mut sources = [PollFd::new(&socket, PollFlags::IN), PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN)];
+        match poll(&mut sources, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !sources[1].revents().is_empty() {
+            while let Ok(Some(_)) = ended.read_signal() {}
+            while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive) {}
+        }
+        let length = match rustix::net::recv(&socket, &mut packet, RecvFlags::DONTWAIT) {
+            Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            Ok((_, length)) => length,
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let dir = PathBuf::from(OsStr::from_bytes(&packet[..length]));
+        match sandbox::fork_apart() {
+            Ok(Side::Child) => {
+                say_into_its_journal(&dir);
+                return Ok(Some(dir));
+            }
+            Ok(Side::Parent { pidfd }) => answer(&socket, 0, Some(&pidfd))?,
+            Err(error) => answer(&socket, error.raw_os_error().unwrap_or(nix::libc::EIO), None)?,
+        }
+    }
+}
+
+/// What a supervisor says goes to its run's journal, between the entries.
+fn say_into_its_journal(dir: &Path) {
+    let files = RunFiles { dir: dir.to_path_buf() };
+    if let Ok(journal) = journal::open_file(&files.journal()) {
+        let _ = rustix::stdio::dup2_stderr(journal);
+    }
+}
+
+fn answer(socket: &OwnedFd, error: i32, pidfd: Option<&OwnedFd>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds: Vec<_> = pidfd.iter().map(|fd| fd.as_fd()).collect();
+    if !fds.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+    }
+    let bytes = error.to_ne_bytes();
+    match sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL) {
+        // The daemon is gone; so are we, once the loop sees it.
+        Ok(_) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A supervisor on its way.
+#[derive(Debug)]
+pub(crate) struct Born {
+    /// Readable once it has ended.
+    pub pidfd: OwnedFd,
+    /// Set when it is this process's own child, so that it must be reaped.
+    pub child: Option<Child>,
+}
+
+/// How the daemon gets supervisors: from a nursery, and where there is none, as programs.
+#[derive(Debug)]
+pub(crate) struct Births {
+    supervisor: Vec<String>,
+    nursery_program: Vec<String>,
+    nursery: Option<Nursery>,
+}
+
+impl Births {
+    pub fn new(supervisor: Vec<String>, nursery_program: Vec<String>) -> Births {
+        let mut births = Births { supervisor, nursery_program, nursery: None };
+        // Early, so that the first run does not wait for it.
+        births.open();
+        births
+    }
+
+    fn open(&mut self) {
+        match Nursery::start(&self.nursery_program) {
+            Ok(nursery) => self.nursery = Some(nursery),
+            Err(error) => tracing::warn!("supervisors are started as programs, which is slower: {error}"),
+        }
+    }
+
+    /// Starts a supervisor for a run whose order is written.
+    ///
+    /// # Errors
+    /// What keeps even a program from being started.
+    pub fn supervisor(&mut self, files: &RunFiles) -> io::Result<Born> {
+        if self.nursery.is_none() {
+            self.open();
+        }
+        if let Some(nursery) = &self.nursery {
+            match nursery.supervisor(&files.dir) {
+                Ok(pidfd) => return Ok(Born { pidfd, child: None }),
+                Err(error) => {
+                    tracing::warn!("the process that supervisors are forked from failed, another takes its place: {error}");
+                    self.nursery = None;
+                }
+            }
+        }
+        self.program(files)
+    }
+
+    fn program(&self, files: &RunFiles) -> io::Result<Born> {
+        let errors = journal::open_file(&files.journal())?;
+        let (program, arguments) = self.supervisor.split_first().ok_or_else(|| io::Error::other("no supervisor program"))?;
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&files.dir).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        let mut child = command.spawn()?;
+        // Not reaped yet, so the number is still its own.
+        match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Born { pidfd, child: Some(child) }),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// The daemon's end.
+#[derive(Debug)]
+struct Nursery {
+    socket: OwnedFd,
+    process: Child,
+}
+
+impl Nursery {
+    /// Starts the program that calls [`nurse`].
+    fn start(program: &[String]) -> io::Result<Nursery> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (program, arguments) = program.split_first().ok_or_else(|| io::Error::other("no nursery program"))?;
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir("/").stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Nursery { socket: ours, process: command.spawn()? })
+    }
+
+    /// A new supervisor of the run in `dir`.
+    ///
+    /// # Errors
+    /// The nursery is gone or does not answer: it should be dropped. It may have forked before; the run's lock lets
+    /// only one supervisor work.
+    fn supervisor(&self, dir: &Path) -> io::Result<OwnedFd> {
+        send(&self.socket, dir.as_os_str().as_bytes(), SendFlags::NOSIGNAL)?;
+        loop {
+            match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&PATIENCE)) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut error = [0; 4];
+        let received = recvmsg(&self.socket, &mut [IoSliceMut::new(&mut error)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        if received.bytes != error.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let pidfd = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+            _ => None,
+        });
+        pidfd.ok_or_else(|| io::Error::from_raw_os_error(i32::from_ne_bytes(error)))
+    }
+}
+
+impl Drop for Nursery {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
