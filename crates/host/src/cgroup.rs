@@ -75,6 +75,25 @@ impl Cgroups {
         }
     }
 
+    /// CPUs and memory nodes as our own group was given them. Where v1 keeps what it was given apart from what of that is in
+    /// force, this is the former, which is what hwloc shows.
+    pub fn given(&self, root: &Root) -> (Option<CpuSet>, Option<CpuSet>) {
+        let own = self.folders("cpuset").into_iter().next();
+        let list = |names: [&str; 3]| {
+            let folder = own.as_deref()?;
+            names.iter().find_map(|name| root.list(&format!("{folder}/{name}"))).filter(|set| !set.is_empty())
+        };
+        (list(["cpuset.cpus.effective", "cpuset.cpus", "cpus"]), list(["cpuset.mems.effective", "cpuset.mems", "mems"]))
+    }
+
+    /// Our control group's path in the hierarchy that limits CPUs and memory nodes.
+    pub fn cpuset_name(&self) -> Option<String> {
+        let v1 = self.paths.iter().find(|(names, _)| names.iter().any(|name| name == "cpuset"));
+        let v2 = self.paths.iter().find(|(names, _)| names.is_empty());
+        let mounted = self.mounts.iter().any(|mount| mount.kind == "cgroup2");
+        v1.or(v2.filter(|_| mounted)).map(|(_, path)| path.clone()).or_else(|| self.cpuset.clone())
+    }
+
     /// The least limit on the way from our group to the top: a parent's limit binds its children.
     fn memory_limit(&self, root: &Root) -> Option<Bytes> {
         let read = |folder: &String| {

@@ -12,6 +12,7 @@ pub mod pci;
 mod probe;
 pub mod process;
 mod root;
+pub mod survey;
 pub mod text;
 mod topology;
 pub mod vendor;

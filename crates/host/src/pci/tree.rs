@@ -120,7 +120,7 @@ fn link(folder: &Folder) -> Option<PciLink> {
 fn local_cpus(folder: &Folder) -> Option<machine::CpuSet> {
     let list = || folder.text("local_cpulist")?.parse().ok();
     let mask = || text::mask(&folder.text("local_cpus")?);
-    list().or_else(mask)
+    mask().or_else(list)
 }
 
 fn sriov(folder: &Folder) -> Sriov {

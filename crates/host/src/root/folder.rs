@@ -93,6 +93,12 @@ impl<'r> Folder<'r> {
         names
     }
 
+    /// Whether a path below the folder is there, links followed.
+    pub fn root_has(&self, path: &str) -> bool {
+        self.root.exists(&self.at(path))
+    }
+
+    /// Whether the folder has an entry of this name.
     pub fn exists(&self, name: &str) -> bool {
         rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
