@@ -23,6 +23,8 @@ const LARGEST_FILE: u64 = 16 << 20;
 const PAGE: usize = 4096;
 /// As the kernel's own limit.
 const MOST_LINKS: usize = 40;
+/// Tries of a path that others keep moving under us, before it is followed by hand.
+const MOST_TRIES: usize = 64;
 /// Entries of one folder that are looked at: more than any kernel folder has.
 const MOST_NAMES: usize = 65_536;
 /// Unreadable files that are remembered by name; the rest is counted.
@@ -121,10 +123,14 @@ impl Root {
             && let Some(handle) = self.handle()
         {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            match rustix::fs::openat2(handle, below, flags, Mode::empty(), resolve) {
-                // Older kernels, and filters of system calls that do not know this one.
-                Err(Errno::NOSYS | Errno::PERM) => {}
-                answer => return answer,
+            for _ in 0..MOST_TRIES {
+                match rustix::fs::openat2(handle, below, flags, Mode::empty(), resolve) {
+                    // Somebody renamed a folder somewhere while a `..` was followed, so the kernel cannot vouch for it.
+                    Err(Errno::AGAIN | Errno::INTR) => continue,
+                    // Older kernels, and filters of system calls that do not know this one.
+                    Err(Errno::NOSYS | Errno::PERM) => break,
+                    answer => return answer,
+                }
             }
         }
         let at = if self.live { self.dir.join(below) } else { self.resolve(path).map_err(|_| Errno::LOOP)? };

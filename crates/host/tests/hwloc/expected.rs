@@ -93,6 +93,9 @@ fn attributes(text: &str) -> BTreeMap<String, String> {
             None => tail.split_at(tail.find(' ').unwrap_or(tail.len())),
         };
         // The class is named in parentheses after its number.
+        let kib = value.strip_suffix("KB").filter(|number| number.bytes().all(|b| b.is_ascii_digit()));
+        let older = kib.map(|number| format!("{number}KiB"));
+        let value = older.as_deref().unwrap_or(value);
         let value = if key == "class" { value.split('(').next().unwrap_or(value) } else { value };
         found.insert(key.to_owned(), value.to_owned());
         rest = tail.trim_start();

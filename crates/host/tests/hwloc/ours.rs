@@ -5,9 +5,19 @@ use machine::topology::{Kind, Object, OsDeviceKind, Topology};
 use machine::{PciFunction, PciTree};
 use std::collections::BTreeMap;
 
-pub fn lines(topology: &Topology, xml: bool) -> Vec<String> {
+/// Which of hwloc's outputs it is compared with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Xml,
+    /// Older versions printed all sizes in KiB.
+    Console {
+        older: bool,
+    },
+}
+
+pub fn lines(topology: &Topology, form: Form) -> Vec<String> {
     let mut lines = Vec::new();
-    add(&topology.machine, &topology.pci, 0, xml, &mut lines);
+    add(&topology.machine, &topology.pci, 0, form, &mut lines);
     let mut figures = Vec::new();
     for matrix in &topology.distances {
         for from in &matrix.nodes {
@@ -23,7 +33,9 @@ pub fn lines(topology: &Topology, xml: bool) -> Vec<String> {
     texts
 }
 
-fn add(object: &Object, tree: &PciTree, depth: usize, xml: bool, lines: &mut Vec<Line>) {
+fn add(object: &Object, tree: &PciTree, depth: usize, form: Form, lines: &mut Vec<Line>) {
+    let xml = form == Form::Xml;
+    let size = |bytes| if form == (Form::Console { older: true }) { format!("{}KiB", bytes >> 10) } else { size(bytes) };
     let mut attributes: BTreeMap<String, String> = object.infos.iter().cloned().collect();
     let mut kind = object.kind.type_name();
     let mut set = |key: &str, value: String| drop(attributes.insert(key.to_owned(), value));
@@ -100,7 +112,7 @@ fn add(object: &Object, tree: &PciTree, depth: usize, xml: bool, lines: &mut Vec
     let subtype = object.subtype.clone().unwrap_or_default();
     lines.push(Line { depth, kind, subtype, name: object.name.clone().unwrap_or_default(), attributes });
     for below in object.memory.iter().chain(&object.children).chain(&object.io).chain(&object.misc) {
-        add(below, tree, depth + 1, xml, lines);
+        add(below, tree, depth + 1, form, lines);
     }
 }
 
