@@ -158,11 +158,10 @@ fn matrix(root: &Root, place: &str, numbers: &[u32]) -> Option<Distances> {
 /// CPUs near to nodes that have none of their own: firmware's initiators, else the nearest nodes.
 fn locate(root: &Root, place: &str, nodes: &mut [Node], matrix: Option<&Distances>) {
     let own: Vec<(u32, CpuSet)> = nodes.iter().map(|node| (node.number, node.cpus.clone())).collect();
-    for at in 0..nodes.len() {
-        let number = nodes[at].number;
-        let initiators = initiators(root, place, number);
-        for (_, cpus) in own.iter().filter(|(other, _)| *other != number && initiators.contains(other)) {
-            nodes[at].cpus = nodes[at].cpus.union(cpus);
+    for node in nodes.iter_mut() {
+        let initiators = initiators(root, place, node.number);
+        for (_, cpus) in own.iter().filter(|(other, _)| *other != node.number && initiators.contains(other)) {
+            node.cpus = node.cpus.union(cpus);
         }
     }
     let located: Vec<(u32, CpuSet)> = nodes.iter().map(|node| (node.number, node.cpus.clone())).collect();

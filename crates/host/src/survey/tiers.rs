@@ -49,7 +49,7 @@ pub fn fill(root: &Root, topology: &mut Topology) {
         }
         last = Some(node);
     }
-    guess(&mut tiers);
+    guess(root, &mut tiers);
     tiers.sort_by(|a, b| {
         let known = a.slowest > 0 && b.slowest > 0;
         let by_speed = if known { (b.slowest + b.fastest).cmp(&(a.slowest + a.fastest)) } else { std::cmp::Ordering::Equal };
@@ -95,8 +95,12 @@ fn alike(a: u64, b: u64) -> bool {
     a == 0 || b == 0 || (a.max(b) as f64) <= a.min(b) as f64 * ALIKE
 }
 
-/// Of two tiers of unknown making, or one and special-purpose memory, the much faster one is on the package.
-fn guess(tiers: &mut [Tier]) {
+/// Number of the kernel's tier for DRAM (MEMTIER_ADISTANCE_DRAM of linux/memory-tiers.h in chunks of 128).
+const KERNEL_DRAM: u32 = 4;
+
+/// Of two tiers of unknown making, or one and special-purpose memory, the much faster one is on the package, unless the
+/// kernel calls it DRAM and has put the other one below: then the slower one is behind some link.
+fn guess(root: &Root, tiers: &mut [Tier]) {
     let kinds: Vec<Option<MemoryKind>> = tiers.iter().map(|tier| tier.kind).collect();
     let of = |kind| (0..kinds.len()).filter(|at| kinds[*at] == kind).collect::<Vec<usize>>();
     let (unknown, special) = (of(None), of(Some(MemoryKind::SpecialPurpose)));
@@ -107,6 +111,11 @@ fn guess(tiers: &mut [Tier]) {
     };
     let (slow, fast) = if tiers[pair.0].slowest > tiers[pair.1].slowest { (pair.1, pair.0) } else { pair };
     if tiers[slow].slowest > 0 && tiers[fast].slowest > tiers[slow].fastest.saturating_mul(HBM_OVER_DRAM) {
+        let (above, below) = (kernel_tier(root, &tiers[fast].nodes), kernel_tier(root, &tiers[slow].nodes));
+        if above == Some(KERNEL_DRAM) && below > above {
+            tiers[fast].kind = Some(MemoryKind::Dram);
+            return;
+        }
         tiers[slow].kind = Some(MemoryKind::Dram);
         tiers[fast].kind = Some(MemoryKind::Hbm);
     }

@@ -51,7 +51,7 @@ const SKIPPED: [&str; 19] = [
 impl Line {
     pub fn text(&self) -> String {
         let attributes =
-            self.attributes.iter().filter(|(key, _)| !SKIPPED.contains(&key.as_str()) && !(self.kind == "Misc" && *key == "SerialNumber"));
+            self.attributes.iter().filter(|(key, _)| !(SKIPPED.contains(&key.as_str()) || self.kind == "Misc" && *key == "SerialNumber"));
         let attributes: Vec<String> = attributes.map(|(key, value)| format!("{key}={value}")).collect();
         let subtype = if self.subtype.is_empty() { String::new() } else { format!("({})", self.subtype) };
         let name = if self.name.is_empty() { String::new() } else { format!(" {}", self.name) };
