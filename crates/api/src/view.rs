@@ -48,7 +48,7 @@ pub enum ErrorKind {
     Input,
     /// There is no such thing, or it is not yours to see (404, exit code 1).
     NotFound,
-    /// The asked thing cannot be done in this state (409, exit code 1).
+    /// The asked thing cannot be done in this state (409, exit code 1; 2 for a key that names another job).
     Conflict,
     /// Not allowed (403, exit code 3).
     Denied,
@@ -119,6 +119,9 @@ pub struct JobView {
     pub reasons: Vec<ReasonView>,
     pub planned_start: Option<Time>,
     pub outcome: Option<String>,
+    /// What its owner can do about the end of its newest run.
+    #[serde(default)]
+    pub hint: Option<String>,
     /// Newest last.
     pub runs: Vec<RunView>,
     /// For an array as a whole, its tasks by index; `row` then sums them up.
@@ -163,6 +166,9 @@ pub struct PlanView {
     pub grant: Option<Grant>,
     pub planned_start: Option<Time>,
     pub reasons: Vec<ReasonView>,
+    /// What the job names that is not there. Filled in by a command on the node's machine, which looks with its user's rights.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -86,6 +86,9 @@ pub struct WhyView {
     pub planned_start: Option<Time>,
     /// How the job ended, where it did.
     pub outcome: Option<String>,
+    /// What its owner can do about the end of its newest run.
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 /// `GET /v1/health`.

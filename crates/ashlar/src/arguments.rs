@@ -10,7 +10,8 @@ use std::path::PathBuf;
     version,
     about = "An operating layer for AI servers: one ledger for every accelerator, core and byte of a machine",
     after_help = "Exit codes: 0 done, 1 it failed or would wait, 2 the input is wrong, 3 no node or not allowed, 4 our fault.\n\
-                  `run` and `wait` give the job's own code.\n\n\
+                  `run` and `wait` give the job's own code. With --json an error is one line of JSON on stderr:\n\
+                  {\"error\": {\"kind\", \"message\", \"hint\", \"exit_code\"}}.\n\n\
                   Start with:  ashlar quickstart"
 )]
 pub struct Arguments {
@@ -126,7 +127,7 @@ pub struct JobFlags {
     /// How long it should take, such as 20m: helps it start earlier
     #[arg(long, value_name = "TIME")]
     pub expect: Option<String>,
-    /// Stop it after this long
+    /// Ask it to end after this long; the grace (30s) comes on top
     #[arg(long, value_name = "TIME")]
     pub limit: Option<String>,
     /// Higher starts first within a queue
@@ -167,7 +168,7 @@ pub enum LevelFlag {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ashlar run -- python train.py\n  ashlar run --devices 1 --memory 16GB -- python train.py\n  ashlar run --ranks 2 --launch torchrun -- python ddp.py\n\nCtrl-C asks the job to end; a second Ctrl-C cancels it at once."
+    after_help = "Examples:\n  ashlar run -- python train.py\n  ashlar run --devices 1 --memory 16GB -- python train.py\n  ashlar run --ranks 2 --launch torchrun -- python ddp.py\n  ashlar run --array 0-3 -- sh -c 'echo task $ASHLAR_ARRAY_INDEX'\n\nWhat it waits for is said on stderr. A job that can never start here is taken back (exit code 2); with --detach it waits.\nCtrl-C asks the job to end; a second Ctrl-C cancels it at once."
 )]
 pub struct Run {
     #[command(flatten)]
@@ -182,13 +183,13 @@ pub struct Run {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ashlar submit job.yaml\n  id=$(ashlar submit job.yaml) && ashlar wait \"$id\"\n  generate | ashlar submit -"
+    after_help = "A job that can never start on this machine as it is (`never fits`) is accepted with a warning.\nThe same --key with the same job gives the same id; with another job it is refused (exit code 2).\n\nExamples:\n  ashlar submit job.yaml\n  id=$(ashlar submit job.yaml) && ashlar wait \"$id\"\n  generate | ashlar submit -"
 )]
 pub struct Submit {
     /// Job files; - reads one from standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
-    /// Submitting again with the same key gives the same job
+    /// Submitting the same again with the same key gives the same job
     #[arg(long)]
     pub key: Option<String>,
     /// Print JSON
@@ -246,7 +247,7 @@ pub struct Show {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ashlar logs 17\n  ashlar logs 17 --rank 1 --follow\n  ashlar logs 17 --run 17-1      # an earlier attempt"
+    after_help = "Where several ranks or tasks print, each line begins with [RANK], [TASK] or [TASK:RANK].\n\nExamples:\n  ashlar logs 17\n  ashlar logs 17 --rank 1 --follow\n  ashlar logs 17.3               # task 3 of an array, byte for byte; the same as 17 --task 3\n  ashlar logs 17 --run 17-1      # an earlier attempt"
 )]
 pub struct Logs {
     /// Job, such as 17, or 17.3 for a task of an array
@@ -254,6 +255,9 @@ pub struct Logs {
     /// Only this rank, byte for byte [default: all ranks, each line with its rank where there are several]
     #[arg(long, value_name = "N")]
     pub rank: Option<u32>,
+    /// Only this task of an array, as the job ID.N does [default: all tasks, each line with its index]
+    #[arg(long, value_name = "N")]
+    pub task: Option<u32>,
     /// Keep printing until the job ends
     #[arg(long, short)]
     pub follow: bool,
@@ -299,11 +303,23 @@ pub struct Wait {
 )]
 pub struct Machine {
     /// Read a captured tree instead of this machine
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = captured_tree)]
     pub root: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A folder that is no captured machine is a mistake that is better told before it is read.
+fn captured_tree(text: &str) -> Result<PathBuf, String> {
+    let dir = PathBuf::from(text);
+    match dir.is_dir() && !dir.join("sys").exists() && !dir.join("proc").exists() {
+        true => {
+            Err("there is neither sys/ nor proc/ in it; name the folder that holds them, such as a copy of a machine's /sys and /proc"
+                .into())
+        }
+        false => Ok(dir),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -315,7 +331,7 @@ pub struct Devices {
     #[arg(value_name = "DEVICE")]
     pub device: Option<String>,
     /// Read a captured tree instead of this machine
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = captured_tree)]
     pub root: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -324,7 +340,7 @@ pub struct Devices {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Queues are described in <state>/queues.yaml; `kill -HUP` the node, or restart it, after a change.\n\nExamples:\n  ashlar queues"
+    after_help = "A queue named `default` is always there, open to everybody, unless the file describes it.\nQueues are described in <state>/queues.yaml; `kill -HUP` the node, or restart it, after a change.\n\nExamples:\n  ashlar queues"
 )]
 pub struct Queues {
     /// Print JSON

@@ -2,10 +2,12 @@
 
 use crate::failure::Failure;
 use crate::state::{Place, patiently};
-use api::{Client, ClientError, LogRequest};
+use api::{Client, ClientError, JobRow, LogRequest};
 use spec::{JobId, RunId};
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write};
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// Which output, and until when.
 #[derive(Clone, Copy, Debug)]
@@ -33,20 +35,89 @@ pub fn print_ranks(place: &Place, wanted: Wanted, ranks: u32) -> Result<(), Fail
         let readers: Vec<_> = (0..ranks)
             .map(|rank| {
                 let out = &out;
-                scope.spawn(move || {
-                    let mut lines = Lines::new(rank);
-                    let client = place.connect()?;
-                    print_rank(&client, wanted, rank, &mut |data| lines.feed(data, out))?;
-                    match lines.finish(out) {
-                        Err(error) if wanted.unread && error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                        finished => Ok(finished?),
-                    }
-                })
+                scope.spawn(move || print_lines(place, wanted, rank, &rank.to_string(), out))
             })
             .collect();
         readers.into_iter().map(|reader| reader.join().unwrap_or_else(|_| Err(Failure::internal("a reader of output failed")))).collect()
     });
     results.into_iter().collect()
+}
+
+/// Tasks of an array whose output is followed at a time; further ones are read when one of these has ended.
+const TASKS_AT_ONCE: usize = 64;
+
+/// Of an array with more tasks than this, the list is not asked for at every change.
+const MANY_TASKS: usize = 1000;
+
+/// All tasks of an array, each line with the task's index in front, and in gangs with the rank: `[3] ` or `[3:1] `.
+pub fn print_tasks(place: &Place, wanted: Wanted, rank: Option<u32>) -> Result<(), Failure> {
+    let client = place.connect()?;
+    let out = Mutex::new(io::stdout());
+    let mut waiting: VecDeque<(Wanted, u32, String)> = VecDeque::new();
+    let mut known: BTreeSet<JobId> = BTreeSet::new();
+    let mut seen: Option<String> = None;
+    std::thread::scope(|scope| {
+        let mut readers: Vec<std::thread::ScopedJoinHandle<'_, Result<(), Failure>>> = vec![];
+        loop {
+            let timeout = if !wanted.follow {
+                0
+            } else if waiting.is_empty() {
+                api::WAIT_MAX_MS
+            } else {
+                200
+            };
+            let reply = patiently(|| client.follow(wanted.job, seen.as_deref(), timeout))?;
+            let over = !wanted.follow || reply.job.row.ended.is_some();
+            for task in reply.job.tasks.iter().filter(|task| task.started.is_some()) {
+                if known.insert(task.id) {
+                    let ranks = rank.map_or(0..task.ranks, |rank| rank..rank + 1);
+                    let wanted = Wanted { job: task.id, ..wanted };
+                    waiting.extend(ranks.map(|rank| (wanted, rank, name_of(task, rank))));
+                }
+            }
+            seen = Some(reply.mark);
+            while !waiting.is_empty() {
+                // Without following, tasks come one after the other: each ends at once.
+                let most = if wanted.follow { TASKS_AT_ONCE } else { 1 };
+                let (ended, running): (Vec<_>, Vec<_>) = readers.into_iter().partition(|reader| reader.is_finished() || most == 1);
+                readers = running;
+                ended.into_iter().try_for_each(joined)?;
+                if readers.len() >= most {
+                    break;
+                }
+                if let Some((wanted, rank, name)) = waiting.pop_front() {
+                    let out = &out;
+                    readers.push(scope.spawn(move || print_lines(place, wanted, rank, &name, out)));
+                }
+            }
+            if over && waiting.is_empty() {
+                return readers.into_iter().try_for_each(joined);
+            }
+            if reply.job.tasks.len() > MANY_TASKS {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
+    })
+}
+
+fn joined(reader: std::thread::ScopedJoinHandle<'_, Result<(), Failure>>) -> Result<(), Failure> {
+    reader.join().unwrap_or_else(|_| Err(Failure::internal("a reader of output failed")))
+}
+
+fn name_of(task: &JobRow, rank: u32) -> String {
+    let index = task.id.task.unwrap_or_default();
+    if task.ranks > 1 { format!("{index}:{rank}") } else { index.to_string() }
+}
+
+/// One rank, whole lines with a name in front, into what others write to as well.
+fn print_lines(place: &Place, wanted: Wanted, rank: u32, name: &str, out: &Mutex<io::Stdout>) -> Result<(), Failure> {
+    let mut lines = Lines::new(name);
+    let client = place.connect()?;
+    print_rank(&client, wanted, rank, &mut |data| lines.feed(data, out))?;
+    match lines.finish(out) {
+        Err(error) if wanted.unread && error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        finished => Ok(finished?),
+    }
 }
 
 /// To stdout at once: a progress bar has no newline for the buffer to wait for.
@@ -110,15 +181,15 @@ fn next_attempt(client: &Client, wanted: Wanted, run: Option<RunId>) -> Result<O
     }
 }
 
-/// Cuts a stream into lines with the rank in front.
+/// Cuts a stream into lines with a name in front: the rank, or the task.
 struct Lines {
     prefix: Vec<u8>,
     rest: Vec<u8>,
 }
 
 impl Lines {
-    fn new(rank: u32) -> Lines {
-        Lines { prefix: format!("[{rank}] ").into_bytes(), rest: vec![] }
+    fn new(name: &str) -> Lines {
+        Lines { prefix: format!("[{name}] ").into_bytes(), rest: vec![] }
     }
 
     fn feed(&mut self, data: &[u8], out: &Mutex<impl Write>) -> io::Result<()> {
@@ -165,7 +236,7 @@ mod tests {
     #[test]
     fn lines_of_several_ranks_stay_whole() {
         let out = Mutex::new(vec![]);
-        let (mut one, mut two) = (Lines::new(0), Lines::new(1));
+        let (mut one, mut two) = (Lines::new("0"), Lines::new("1"));
         one.feed(b"hel", &out).unwrap();
         two.feed(b"a\nb", &out).unwrap();
         one.feed(b"lo\n", &out).unwrap();
@@ -177,7 +248,7 @@ mod tests {
     #[test]
     fn a_line_without_end_is_printed_in_pieces() {
         let out = Mutex::new(vec![]);
-        Lines::new(0).feed(&vec![b'x'; LINE * 2 + 1], &out).unwrap();
+        Lines::new("3:1").feed(&vec![b'x'; LINE * 2 + 1], &out).unwrap();
         assert_eq!(out.into_inner().unwrap().iter().filter(|b| **b == b'\n').count(), 2);
     }
 }

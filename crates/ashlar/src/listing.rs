@@ -58,6 +58,24 @@ pub fn print_json<T: Serialize>(value: &T) -> Result<(), serde_json::Error> {
     writeln!(out).map_err(serde_json::Error::io)
 }
 
+/// "1 job", "2 jobs".
+pub fn counted(count: u64, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+/// "1 CPU", "0.5 CPUs", "2 CPUs".
+pub fn cpus(share: machine::CpuShare) -> String {
+    format!("{share} CPU{}", if share == machine::CpuShare::ONE { "" } else { "s" })
+}
+
+/// A word of warning, on stderr and for people only: with `--json` it is a field.
+pub fn warn(text: &str) {
+    if !crate::failure::in_json() {
+        let painted = if colour_wanted_on_stderr() { "warning:".yellow().bold().to_string() } else { "warning:".into() };
+        let _ = writeln!(io::stderr(), "{painted} {text}");
+    }
+}
+
 /// Columns of the terminal, or 100 where there is none.
 pub fn width() -> usize {
     rustix::termios::tcgetwinsize(io::stdout()).map_or(100, |size| usize::from(size.ws_col).max(60))

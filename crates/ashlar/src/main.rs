@@ -11,6 +11,8 @@ mod follow;
 mod listing;
 mod local_node;
 mod moment;
+mod named_paths;
+mod narrate;
 mod picture;
 mod program;
 mod state;
@@ -32,11 +34,18 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
+            if error.use_stderr() && failure::json_wanted(std::env::args_os()) {
+                failure::speak_json();
+                return Failure::usage(&error.to_string()).report();
+            }
             // clap prints help to stdout and mistakes to stderr, each with its own code: 0 and 2.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { failure::INPUT } else { 0 });
         }
     };
+    if failure::json_wanted(std::env::args_os()) {
+        failure::speak_json();
+    }
     match dispatch(arguments) {
         Ok(code) => code,
         Err(failure) => failure.report(),

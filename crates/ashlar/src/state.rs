@@ -32,9 +32,9 @@ impl Place {
         match &self.server {
             None => Client::connect(&self.state.join(api::SOCKET_NAME)),
             Some(server) => {
-                let variable = |name| std::env::var(name).unwrap_or_default();
+                let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or(ClientError::NotSet(name));
                 let url = if server.contains("://") { server.clone() } else { format!("https://{server}") };
-                Client::connect_tls(&url, &variable("ASHLAR_TOKEN"), &variable("ASHLAR_FINGERPRINT"))
+                Client::connect_tls(&url, &variable("ASHLAR_TOKEN")?, &variable("ASHLAR_FINGERPRINT")?)
             }
         }
     }
@@ -56,12 +56,7 @@ fn default_state(root: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> Opti
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
-        let failure = match error.kind() {
-            ErrorKind::Input => Failure::input(&error),
-            ErrorKind::NotFound | ErrorKind::Conflict => Failure::failed(&error),
-            ErrorKind::Denied | ErrorKind::Unavailable => Failure::no_node(&error),
-            ErrorKind::Internal => Failure::internal(&error),
-        };
+        let failure = Failure::of_kind(error.kind(), &error);
         match error.hint() {
             Some(hint) => failure.hint(hint),
             None => failure,

@@ -40,6 +40,8 @@ pub enum Command {
     Observe { report: Report, at: Time },
     /// A timer of the state came due.
     Wake { at: Time },
+    /// Jobs, by number, that ended and are remembered no longer.
+    Forget { numbers: Vec<u64>, at: Time },
 }
 
 /// What the outside asks of a step.
@@ -65,6 +67,10 @@ pub enum Input {
     Observe {
         report: Report,
     },
+    /// Jobs, by number, that ended so long ago that they need not be remembered. Those that are still needed stay.
+    Forget {
+        numbers: Vec<u64>,
+    },
     /// Nothing new, but time has passed.
     Tick,
 }
@@ -88,9 +94,11 @@ pub enum Refusal {
     NoSuchQueue { name: String, known: String },
     #[error("'{user}' may not submit to queue '{queue}'")]
     NotYourQueue { user: String, queue: String },
+    #[error("the key '{key}' was used before, for job {job}, which asks for something else")]
+    KeyUsed { key: String, job: JobId },
     #[error("job {0} named under 'after' does not exist")]
     NoSuchDependency(JobId),
-    #[error("queue '{queue}' still has {jobs} jobs and cannot be removed")]
+    #[error("queue '{queue}' still has {jobs} {} and cannot be removed", if *jobs == 1 { "job" } else { "jobs" })]
     QueueInUse { queue: String, jobs: usize },
     #[error("the plan was made for generation {based_on}, the state is at {now}")]
     Stale { based_on: u64, now: u64 },
@@ -110,6 +118,8 @@ pub struct Batch {
     pub assignments: Vec<Assignment>,
     /// Jobs that ended in this step and have left the state.
     pub archived: Vec<Job>,
+    /// Numbers of jobs that leave the archive with these records.
+    pub forgotten: Vec<u64>,
     pub notices: Vec<Notice>,
 }
 

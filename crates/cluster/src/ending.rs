@@ -34,6 +34,7 @@ fn condition(cause: &EndCause) -> Option<RetryOn> {
         EndCause::Exit { .. } | EndCause::Signalled { .. } => Some(RetryOn::Error),
         EndCause::OutOfMemory { .. } => Some(RetryOn::OutOfMemory),
         EndCause::Limit { .. } => Some(RetryOn::Limit),
+        EndCause::StartFailed { missing: true, .. } => Some(RetryOn::Missing),
         EndCause::StartFailed { .. } => Some(RetryOn::Start),
         EndCause::Lost { .. } | EndCause::Stopped => Some(RetryOn::Lost),
     }
@@ -86,12 +87,12 @@ pub(crate) fn explain_cause(spec: &JobSpec, cancelled_by: Option<&str>, cause: &
         EndCause::Exit { rank, code } => End::Exit { rank: *rank, code: *code },
         EndCause::Signalled { rank, signal } => End::Signalled { rank: *rank, signal: *signal },
         EndCause::OutOfMemory { rank, limit, peak } => End::OutOfMemory { rank: *rank, limit: *limit, peak: *peak },
-        EndCause::Limit { limit } => {
+        EndCause::Limit { limit, clean } => {
             limit_text = limit.to_string();
-            End::Limit { limit: &limit_text }
+            End::Limit { limit: &limit_text, clean: *clean }
         }
         EndCause::Stopped => End::Stopped { by: cancelled_by },
-        EndCause::StartFailed { message, hint } => End::StartFailed { message, hint: hint.as_deref() },
+        EndCause::StartFailed { message, hint, missing } => End::StartFailed { message, hint: hint.as_deref(), missing: *missing },
         EndCause::Lost { message } => End::Lost { message },
     };
     diagnosis::run_end::explain(&EndFacts { end, ranks: spec.ranks, program })
@@ -105,14 +106,16 @@ mod tests {
 
     fn causes() -> Vec<(EndCause, i32, Option<RetryOn>)> {
         let oom = EndCause::OutOfMemory { rank: None, limit: Bytes(1), peak: Bytes(1) };
-        let failed = EndCause::StartFailed { message: "m".into(), hint: None };
+        let failed = |missing| EndCause::StartFailed { message: "m".into(), hint: None, missing };
         vec![
             (EndCause::Success, 0, None),
             (EndCause::Exit { rank: 1, code: 3 }, 3, Some(RetryOn::Error)),
             (EndCause::Signalled { rank: 1, signal: 11 }, 139, Some(RetryOn::Error)),
             (oom, 137, Some(RetryOn::OutOfMemory)),
-            (EndCause::Limit { limit: Span(1) }, 124, Some(RetryOn::Limit)),
-            (failed, 125, Some(RetryOn::Start)),
+            (EndCause::Limit { limit: Span(1), clean: false }, 124, Some(RetryOn::Limit)),
+            (EndCause::Limit { limit: Span(1), clean: true }, 124, Some(RetryOn::Limit)),
+            (failed(false), 125, Some(RetryOn::Start)),
+            (failed(true), 125, Some(RetryOn::Missing)),
             (EndCause::Lost { message: "m".into() }, 125, Some(RetryOn::Lost)),
         ]
     }
@@ -128,7 +131,7 @@ mod tests {
     #[test]
     fn an_end_is_tried_again_only_on_its_own_condition() {
         for (cause, _, condition) in causes() {
-            for on in [RetryOn::Error, RetryOn::OutOfMemory, RetryOn::Limit, RetryOn::Lost, RetryOn::Start] {
+            for on in RetryOn::ALL.iter().copied() {
                 let mut spec = sample::spec("a");
                 spec.retry = spec::Retry { attempts: 2, on: vec![on], backoff: Span(7) };
                 let expected = match &cause {

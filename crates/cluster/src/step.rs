@@ -56,6 +56,14 @@ impl Recent {
     }
 }
 
+impl Recent {
+    /// `numbers` is in order.
+    fn forget(&mut self, numbers: &[u64]) {
+        self.outcomes.retain(|job, _| numbers.binary_search(&job.number).is_err());
+        self.order.retain(|job| self.outcomes.contains_key(job));
+    }
+}
+
 /// What one step gathers.
 #[derive(Default)]
 struct Gathered {
@@ -129,6 +137,10 @@ impl Core {
             }
             Input::Queues { queues } => self.log(Command::Queues { queues, at: now }, gathered),
             Input::Observe { report } => self.observe(report, now, gathered),
+            Input::Forget { numbers } => {
+                let numbers = self.state.forgettable(&numbers);
+                self.log(Command::Forget { numbers, at: now }, gathered)
+            }
             Input::Tick => Answer::Done,
         }
     }
@@ -142,10 +154,15 @@ impl Core {
         now: Time,
         gathered: &mut Gathered,
     ) -> Answer {
-        if let Some(job) = key.as_deref().and_then(|key| self.state.submitted_as(owner.uid, key)) {
-            return Answer::Accepted(job);
+        if let Some((key, earlier)) = key.as_ref().and_then(|key| Some((key, self.state.submitted_as(owner.uid, key)?))) {
+            return match earlier.is_of(&spec) {
+                true => Answer::Accepted(earlier.job),
+                false => Answer::Refused(Refusal::KeyUsed { key: key.clone(), job: earlier.job }),
+            };
         }
-        let ended = self.with_recent(&spec, ended);
+        let mut ended = self.with_recent(&spec, ended);
+        // What this very step forgets was looked up too early.
+        ended.retain(|(job, _)| !gathered.batch.forgotten.contains(&job.number));
         let number = self.state.next_number();
         match self.log(Command::Submit { number, spec, owner, key, ended, at: now }, gathered) {
             Answer::Done => Answer::Accepted(JobId::new(number)),
@@ -198,6 +215,10 @@ impl Core {
         effects.ended.iter().for_each(|job| self.recent.insert(job.id, job.state));
         effects.finished_arrays.iter().for_each(|(id, state)| self.recent.insert(*id, *state));
         gathered.batch.archived.extend(effects.ended);
+        if !effects.forgotten.is_empty() {
+            self.recent.forget(&effects.forgotten);
+            gathered.batch.forgotten.extend(effects.forgotten);
+        }
         gathered.batch.notices.extend(effects.notices);
     }
 

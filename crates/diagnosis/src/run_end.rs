@@ -36,6 +36,8 @@ pub enum End<'a> {
     /// The time limit, as people write it ("1h 0m").
     Limit {
         limit: &'a str,
+        /// Every rank ended by itself with code 0 after it had been asked to.
+        clean: bool,
     },
     /// A stop order was carried out; who gave it, where known.
     Stopped {
@@ -44,6 +46,8 @@ pub enum End<'a> {
     StartFailed {
         message: &'a str,
         hint: Option<&'a str>,
+        /// Another try would end the same way.
+        missing: bool,
     },
     Lost {
         message: &'a str,
@@ -63,12 +67,7 @@ pub fn explain(facts: &EndFacts<'_>) -> Finding {
         End::Exit { rank, code } => exit(facts, *rank, *code),
         End::Signalled { rank, signal } => signalled(facts, *rank, *signal),
         End::OutOfMemory { rank, limit, peak } => out_of_memory(facts, *rank, *limit, *peak),
-        End::Limit { limit } => {
-            let mut found = finding("run.limit", Severity::Error, format!("stopped at its time limit of {limit}"), "", OURS);
-            found.evidence.push(format!("limit {limit}"));
-            found.hint = Some("raise `limit`, or save the work at the checkpoint signal and let `retry: {on: [limit]}` continue it".into());
-            found
-        }
+        End::Limit { limit, clean } => limited(limit, *clean),
         End::Stopped { by: Some(user) } => finding("run.stopped", Severity::Warning, format!("cancelled by {user}"), "", OURS),
         End::Stopped { by: None } => {
             let mut found =
@@ -77,9 +76,11 @@ pub fn explain(facts: &EndFacts<'_>) -> Finding {
                 Some("its node was told to stop everything; `retry: {on: [lost]}` with `attempts` above 1 starts such jobs again".into());
             found
         }
-        End::StartFailed { message, hint } => {
-            let mut found = finding("run.start-failed", Severity::Error, "could not be started".into(), message, OURS);
-            found.hint = hint.map(str::to_owned);
+        End::StartFailed { message, hint, missing } => {
+            let id = if *missing { "run.missing" } else { "run.start-failed" };
+            let mut found = finding(id, Severity::Error, "could not be started".into(), message, OURS);
+            let again = "nothing was tried again, because it would end the same way; `retry: {on: [missing]}` tries nevertheless";
+            found.hint = hint.map(str::to_owned).or_else(|| missing.then(|| again.to_owned()));
             found
         }
         End::Lost { message } => {
@@ -88,6 +89,29 @@ pub fn explain(facts: &EndFacts<'_>) -> Finding {
             found
         }
     }
+}
+
+/// Whether the work was saved is the program's affair; that it had the time to, and left content, is what we know.
+fn limited(limit: &str, clean: bool) -> Finding {
+    let (id, severity, detail, hint) = match clean {
+        true => (
+            "run.limit-saved",
+            Severity::Warning,
+            "asked to end, it left with code 0 in time, so the work it saved can be gone on with",
+            "submit it again to go on from its checkpoint, or let `retry: {attempts: 9, on: [limit]}` do so",
+        ),
+        false => (
+            "run.limit",
+            Severity::Error,
+            "",
+            "raise `limit`, or save the work at the checkpoint signal, leave with code 0, and let `retry: {on: [limit]}` continue it",
+        ),
+    };
+    let title = if clean { format!("reached its time limit of {limit}") } else { format!("stopped at its time limit of {limit}") };
+    let mut found = finding(id, severity, title, detail, OURS);
+    found.evidence.push(format!("limit {limit}"));
+    found.hint = Some(hint.into());
+    found
 }
 
 fn finding(id: &str, severity: Severity, title: String, detail: &str, source: &str) -> Finding {
@@ -262,12 +286,22 @@ mod tests {
                 "run.out-of-memory",
                 "ran out of memory: it held 2 GiB, peaked at 2 GiB, and the kernel killed it",
             ),
-            (End::Limit { limit: "1h 0m" }, "run.limit", "stopped at its time limit of 1h 0m"),
+            (End::Limit { limit: "1h 0m", clean: false }, "run.limit", "stopped at its time limit of 1h 0m"),
+            (
+                End::Limit { limit: "1h 0m", clean: true },
+                "run.limit-saved",
+                "reached its time limit of 1h 0m: asked to end, it left with code 0 in time, so the work it saved can be gone on with",
+            ),
             (End::Stopped { by: Some("ada") }, "run.stopped", "cancelled by ada"),
             (End::Stopped { by: None }, "run.stopped", "stopped on its machine: nobody had cancelled the job here"),
             (
-                End::StartFailed { message: "no such directory: /data", hint: Some("check `mounts`") },
+                End::StartFailed { message: "no such directory: /data", hint: Some("check `mounts`"), missing: false },
                 "run.start-failed",
+                "could not be started: no such directory: /data",
+            ),
+            (
+                End::StartFailed { message: "no such directory: /data", hint: None, missing: true },
+                "run.missing",
                 "could not be started: no such directory: /data",
             ),
             (End::Lost { message: "the machine restarted" }, "run.lost", "was lost: the machine restarted"),
@@ -315,7 +349,9 @@ mod tests {
             (End::Signalled { rank: 0, signal: 4 }, "AVX-512"),
             (End::Signalled { rank: 0, signal: 7 }, "shm"),
             (End::Signalled { rank: 0, signal: 31 }, "seccomp"),
-            (End::Limit { limit: "5m 0s" }, "checkpoint"),
+            (End::Limit { limit: "5m 0s", clean: false }, "checkpoint"),
+            (End::Limit { limit: "5m 0s", clean: true }, "submit it again"),
+            (End::StartFailed { message: "x", hint: None, missing: true }, "on: [missing]"),
             (End::Lost { message: "x" }, "retry"),
         ] {
             let hint = explain(&facts(end.clone())).hint.unwrap_or_default();

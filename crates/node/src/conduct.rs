@@ -44,25 +44,29 @@ pub struct Conduct {
     ranks_left: u32,
     cause: Option<EndCause>,
     killed: bool,
+    /// A rank left otherwise than by itself with code 0.
+    unclean: bool,
 }
 
 impl Conduct {
     pub fn new(ranks: u32, checkpoint: Checkpoint) -> Conduct {
-        Conduct { checkpoint, ranks_left: ranks, cause: None, killed: false }
+        Conduct { checkpoint, ranks_left: ranks, cause: None, killed: false, unclean: false }
     }
 
     pub fn on(&mut self, event: Event) -> Vec<Action> {
         match event {
             Event::Exited { rank, code } => {
                 self.ranks_left = self.ranks_left.saturating_sub(1);
+                self.unclean |= code != 0;
                 if code == 0 { vec![] } else { self.end(EndCause::Exit { rank, code }, false) }
             }
             Event::Signalled { rank, signal } => {
                 self.ranks_left = self.ranks_left.saturating_sub(1);
+                self.unclean = true;
                 self.end(EndCause::Signalled { rank, signal }, false)
             }
             Event::StopOrdered { kill } => self.end(EndCause::Stopped, kill),
-            Event::LimitReached { limit } => self.end(EndCause::Limit { limit }, false),
+            Event::LimitReached { limit } => self.end(EndCause::Limit { limit, clean: false }, false),
             Event::GraceOver => self.kill(),
         }
     }
@@ -100,6 +104,7 @@ impl Conduct {
                 Some(EndCause::Signalled { rank, signal: 9 } | EndCause::Exit { rank, .. }),
                 Some(EndCause::OutOfMemory { limit, peak, .. }),
             ) => EndCause::OutOfMemory { rank: Some(*rank), limit, peak },
+            (Some(EndCause::Limit { limit, .. }), _) => EndCause::Limit { limit: *limit, clean: !self.unclean && !self.killed },
             (Some(cause), _) => cause.clone(),
             (None, _) => EndCause::Success,
         }
@@ -150,7 +155,25 @@ mod tests {
         let mut gang = gang(1);
         assert_eq!(gang.on(Event::LimitReached { limit: Span(9) }), STOP);
         assert_eq!(gang.on(Event::StopOrdered { kill: true }), [Action::Kill]);
-        assert_eq!(gang.cause(None), EndCause::Limit { limit: Span(9) });
+        assert_eq!(gang.cause(None), EndCause::Limit { limit: Span(9), clean: false });
+    }
+
+    #[test]
+    fn ranks_that_all_leave_well_after_the_limit_have_ended_clean() {
+        let ends: [(&[Event], bool); 5] = [
+            (&[Event::Exited { rank: 0, code: 0 }, Event::Exited { rank: 1, code: 0 }], true),
+            (&[Event::Exited { rank: 0, code: 0 }, Event::Exited { rank: 1, code: 1 }], false),
+            (&[Event::Exited { rank: 0, code: 0 }, Event::Signalled { rank: 1, signal: 10 }], false),
+            (&[Event::Exited { rank: 0, code: 0 }, Event::GraceOver, Event::Signalled { rank: 1, signal: 9 }], false),
+            // A second order, to kill, that comes while the last rank leaves by itself.
+            (&[Event::Exited { rank: 0, code: 0 }, Event::StopOrdered { kill: true }, Event::Exited { rank: 1, code: 0 }], false),
+        ];
+        for (events, clean) in ends {
+            let mut gang = gang(2);
+            gang.on(Event::LimitReached { limit: Span(9) });
+            events.iter().for_each(|event| drop(gang.on(*event)));
+            assert_eq!(gang.cause(None), EndCause::Limit { limit: Span(9), clean }, "{events:?}");
+        }
     }
 
     #[test]

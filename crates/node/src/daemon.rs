@@ -349,7 +349,7 @@ impl Keeper {
             Err(error) => {
                 let message = format!("cannot start the supervisor of the run: {error}");
                 tracing::error!("run {}: {message}", order.run);
-                report.phase = RunPhase::Ended(EndCause::StartFailed { message, hint: None });
+                report.phase = RunPhase::Ended(EndCause::StartFailed { message, hint: None, missing: false });
                 report.ended = Some(crate::clock::now());
                 (Standing::Ended, None, None)
             }
@@ -436,7 +436,8 @@ fn conclude(kept: &mut Kept, began: Option<String>) {
     let now_boot = host::process::boot_id(&host::Root::live());
     let cause = match began {
         None => {
-            EndCause::StartFailed { message: "the supervisor of the run did not start".into(), hint: journal::words(&kept.files.journal()) }
+            let hint = journal::words(&kept.files.journal());
+            EndCause::StartFailed { message: "the supervisor of the run did not start".into(), hint, missing: false }
         }
         Some(boot) if now_boot.is_some_and(|now| now != boot) => EndCause::Lost { message: "the machine restarted".into() },
         Some(_) => EndCause::Lost { message: "the supervisor of the run was killed".into() },

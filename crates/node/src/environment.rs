@@ -15,7 +15,7 @@
 mod python;
 mod step;
 
-use frameworks::environment::{self as plans, Bootstrap, Facts, Interpreter};
+use frameworks::environment::{self as plans, Bootstrap, Facts};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -314,10 +314,5 @@ fn has_certificates() -> bool {
 impl EnvironmentError {
     fn of_failure(failure: plans::Failure) -> EnvironmentError {
         EnvironmentError::Build { message: failure.message, hint: Some(failure.hint.into()) }
-    }
-
-    fn of_python(found: &[Interpreter], wanted: Option<&str>) -> Result<usize, EnvironmentError> {
-        let chosen = plans::choose_python(wanted, found)?;
-        Ok(found.iter().position(|python| python == chosen).unwrap_or(0))
     }
 }

@@ -142,7 +142,7 @@ impl Keeper {
         match build_as_owner(&self.state.environments(), &self.file.order.owner, wanted, &mut log, &stopped) {
             Ok(path) => Ok(path),
             Err(crate::EnvironmentError::Stopped) => Err(EndCause::Stopped),
-            Err(error) => Err(EndCause::StartFailed { message: error.to_string(), hint: error.hint() }),
+            Err(error) => Err(EndCause::StartFailed { message: error.to_string(), hint: error.hint(), missing: false }),
         }
     }
 
@@ -201,5 +201,6 @@ impl Keeper {
 }
 
 fn start_failed(error: io::Error) -> EndCause {
-    EndCause::StartFailed { message: format!("cannot write to the folder of the run: {error}"), hint: Some("is the disk full?".into()) }
+    let message = format!("cannot write to the folder of the run: {error}");
+    EndCause::StartFailed { message, hint: Some("is the disk full?".into()), missing: false }
 }

@@ -19,7 +19,12 @@ pub enum SandboxError {
     Io { doing: String, source: io::Error },
     /// The container could not be made as ordered.
     #[error("{message}")]
-    Start { message: String, hint: Option<String> },
+    Start {
+        message: String,
+        hint: Option<String>,
+        /// What the job names is not there or may not be used: another try would fail as well.
+        missing: bool,
+    },
 }
 
 impl SandboxError {
@@ -63,15 +68,23 @@ pub(crate) struct Failure {
     /// This level of isolation cannot be had here at all: the next lower one may be tried. False: the order
     /// itself cannot be carried out, and a lower level would only hide that.
     pub unavailable: bool,
+    /// What the job names is not there or may not be used.
+    #[serde(default)]
+    pub missing: bool,
 }
 
 impl Failure {
     pub fn order(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), hint: None, unavailable: false }
+        Failure { message: message.into(), hint: None, unavailable: false, missing: false }
     }
 
     pub fn unavailable(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), hint: None, unavailable: true }
+        Failure { message: message.into(), hint: None, unavailable: true, missing: false }
+    }
+
+    /// What the job names is not there, and will not be there the next time either.
+    pub fn missing(message: impl Into<String>) -> Failure {
+        Failure { missing: true, ..Failure::order(message) }
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {

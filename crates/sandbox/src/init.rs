@@ -40,7 +40,10 @@ fn live(plan: &Plan) -> ! {
     while !living.is_empty() {
         wait_for_something(plan, &children);
         match Down::receive(&plan.socket) {
-            Ok(Some(Down::Signal(signal))) => living.keys().for_each(|pid| drop(sys::kill(-pid, signal))),
+            Ok(Some(Down::Signal { number, groups })) => {
+                // Each rank leads a process group: it called setsid.
+                living.keys().for_each(|pid| drop(sys::kill(if groups { -pid } else { *pid }, number)));
+            }
             Ok(Some(Down::Kill)) => kill_everything(plan),
             Ok(None) => {}
             Err(()) => {
@@ -82,8 +85,8 @@ fn start_all(plan: &Plan) -> BTreeMap<libc::pid_t, u32> {
             rank.start(&plan.common, &plan.socket)
                 .inspect_err(|error| {
                     failed = true;
-                    Up::StartFailed { rank: rank.rank, message: format!("a process for the rank could not be made: {error}") }
-                        .send(&plan.socket);
+                    let message = format!("a process for the rank could not be made: {error}");
+                    Up::StartFailed { rank: rank.rank, message, missing: false }.send(&plan.socket);
                 })
                 .ok()
         })
@@ -97,9 +100,9 @@ fn start_all(plan: &Plan) -> BTreeMap<libc::pid_t, u32> {
                 Up::Running { rank: rank.rank }.send(&plan.socket);
                 living.insert(starting.pid, rank.rank);
             }
-            (Some(_), Some(Err(message))) => {
+            (Some(_), Some(Err((message, missing)))) => {
                 failed = true;
-                Up::StartFailed { rank: rank.rank, message }.send(&plan.socket);
+                Up::StartFailed { rank: rank.rank, message, missing }.send(&plan.socket);
             }
             _ => {}
         }

@@ -133,8 +133,14 @@ impl Rank {
         Ok(())
     }
 
-    /// What to tell the person, from the step and its error number.
-    fn explain(&self, step: u8, number: i32) -> String {
+    /// What to tell the person, from the step and its error number, and whether it is the job that names what is not there.
+    fn explain(&self, step: u8, number: i32) -> (String, bool) {
+        let theirs = step == Step::Directory as u8 || step == Step::Execute as u8;
+        let missing = theirs && matches!(number, libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::ENOEXEC);
+        (self.sentence(step, number), missing)
+    }
+
+    fn sentence(&self, step: u8, number: i32) -> String {
         let error = io::Error::from_raw_os_error(number);
         let reason = error.to_string();
         let reason = reason.split(" (os error").next().unwrap_or_default().to_lowercase();
@@ -169,8 +175,9 @@ impl Rank {
 }
 
 impl Starting {
-    /// Waits until the program is executed or cannot be. The error is what to tell the person.
-    pub fn verdict(&self, rank: &Rank) -> Result<(), String> {
+    /// Waits until the program is executed or cannot be. The error is what to tell the person, and whether the job
+    /// itself names what is not there.
+    pub fn verdict(&self, rank: &Rank) -> Result<(), (String, bool)> {
         let mut report = [0u8; 5];
         loop {
             match rustix::io::read(self.verdict.as_fd(), &mut report) {

@@ -198,7 +198,11 @@ impl<'a> Tree<'a> {
                 io::ErrorKind::PermissionDenied => format!("{} may not reach it", identity.user),
                 _ => error.to_string(),
             };
-            Failure::order(format!("cannot mount '{}': {reason}", source.display()))
+            let message = format!("cannot mount '{}': {reason}", source.display());
+            match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Failure::missing(message),
+                _ => Failure::order(message),
+            }
         })?;
         // What was opened, whatever the path has become since.
         let real = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&place))).unwrap_or_else(|_| source.into());
@@ -206,7 +210,7 @@ impl<'a> Tree<'a> {
         let hosts = fs::canonicalize(self.workload.dir.join(HOSTS_FILE)).ok();
         let shown = |path: &Path| hosts.as_deref() == Some(path) || self.workload.visible.iter().any(|visible| path.starts_with(visible));
         if hidden.iter().any(|hidden| real.starts_with(hidden)) && !shown(&real) {
-            return Err(Failure::order(format!("cannot mount '{}': it belongs to the node and is hidden from jobs", source.display())));
+            return Err(Failure::missing(format!("cannot mount '{}': it belongs to the node and is hidden from jobs", source.display())));
         }
         let flags =
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE;
@@ -257,8 +261,11 @@ impl<'a> Tree<'a> {
             if self.inside(&here).is_err() {
                 let new_top = directory == Path::new("/");
                 if !new_top && !self.made_by_us(&here) {
-                    return Err(Failure::order(format!("cannot mount at '{}': '{}' does not exist", path.display(), here.display()))
-                        .hint("make the directory first, or choose a target below / or /tmp that does not exist yet"));
+                    return Err(Failure::missing(format!("cannot mount at '{}': '{}' does not exist", path.display(), here.display()))
+                        .hint(
+                            "no directory is ever made on the machine for a run: mount at one that exists, at a new name directly \
+                             below / (such as /data), or anywhere below /tmp",
+                        ));
                 }
                 let parent = self.inside(&directory).map_err(failed(format!("opening {}", directory.display())))?;
                 let made = if is_last && !directory_wanted {

@@ -81,7 +81,7 @@ fn at_best_level(workload: &Workload, cgroup: Option<&Cgroup>, applied: &Result<
     }
     attempt(workload, cgroup, applied, least, Some(&why)).map_err(|attempt| match attempt {
         Attempt::Failed(error) => error,
-        Attempt::Unavailable(message) => SandboxError::Start { message, hint: None },
+        Attempt::Unavailable(message) => SandboxError::Start { message, hint: None, missing: false },
     })
 }
 
@@ -104,6 +104,7 @@ fn limits(workload: &Workload) -> Result<Limits, SandboxError> {
         let (block, _) = rootfs::node_kind(&node.path).map_err(|error| SandboxError::Start {
             message: format!("the granted device node {}: {error}", node.path),
             hint: Some("the device went away since the machine was looked at; 'ashlar machine' shows what is there now".into()),
+            missing: false,
         })?;
         devices.push(DeviceRule::open(block, node.major, Some(node.minor)));
     }
@@ -171,7 +172,10 @@ fn attempt(
                 sys::wait(init, true);
                 match failure.unavailable {
                     true => Attempt::Unavailable(failure.message),
-                    false => Attempt::Failed(SandboxError::Start { message: failure.message, hint: failure.hint }),
+                    false => {
+                        let Failure { message, hint, missing, .. } = failure;
+                        Attempt::Failed(SandboxError::Start { message, hint, missing })
+                    }
                 }
             })?;
             follow(workload, cgroup, FirstProcess { pid: init, level, marks: built.marks }, events, reads)
@@ -197,8 +201,8 @@ fn follow(
     events: OwnedFd,
     outputs: Vec<OwnedFd>,
 ) -> Result<Started, Attempt> {
-    let pid =
-        rustix::process::Pid::from_raw(first.pid).ok_or(SandboxError::Start { message: "the run has no process".into(), hint: None })?;
+    let none = || SandboxError::Start { message: "the run has no process".into(), hint: None, missing: false };
+    let pid = rustix::process::Pid::from_raw(first.pid).ok_or_else(none)?;
     // Init is our child and not reaped yet, so the number cannot have been given to another process.
     let init = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
         .map_err(|e| SandboxError::io("holding the run's init")(e.into()))?;

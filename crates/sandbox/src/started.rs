@@ -34,6 +34,8 @@ pub enum RankEvent {
     StartFailed {
         rank: u32,
         message: String,
+        /// The program or the folder that the job names is not there or may not be used: another try would fail as well.
+        missing: bool,
     },
     /// No process of the run is left, or will be in a moment. Always the last event.
     AllDone,
@@ -100,9 +102,9 @@ impl Started {
                 state(&mut self.ranks, rank, true);
                 RankEvent::Signalled { rank, signal }
             }
-            Up::StartFailed { rank, message } => {
+            Up::StartFailed { rank, message, missing } => {
                 state(&mut self.ranks, rank, true);
-                RankEvent::StartFailed { rank, message }
+                RankEvent::StartFailed { rank, message, missing }
             }
             Up::AllDone => return self.init_is_gone(),
         };
@@ -119,12 +121,12 @@ impl Started {
         self.pending.push_back(RankEvent::AllDone);
     }
 
-    /// Sends a signal to the process group of every living rank.
-    pub fn signal(&self, signal: i32) -> Result<(), SandboxError> {
+    /// Sends a signal to the main process of every living rank, or to its whole process group.
+    pub fn signal(&self, number: i32, groups: bool) -> Result<(), SandboxError> {
         if self.done {
             return Ok(());
         }
-        Down::Signal(signal).send(&self.events).map_err(SandboxError::io("sending a signal to the ranks"))
+        Down::Signal { number, groups }.send(&self.events).map_err(SandboxError::io("sending a signal to the ranks"))
     }
 
     /// Kills every process of the run, forked children included, at once and whatever they ignore.

@@ -30,14 +30,16 @@ pub(crate) enum Up {
     StartFailed {
         rank: u32,
         message: String,
+        /// What the job names is not there, so another try would fail as well.
+        missing: bool,
     },
     AllDone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Down {
-    /// A signal to the process group of every living rank.
-    Signal(i32),
+    /// A signal to the main process of every living rank, or to its whole process group.
+    Signal { number: i32, groups: bool },
     /// The end of everything.
     Kill,
 }
@@ -60,7 +62,7 @@ impl Up {
             Up::Running { rank } => (1, *rank, 0, ""),
             Up::Exited { rank, code } => (2, *rank, *code, ""),
             Up::Signalled { rank, signal } => (3, *rank, *signal, ""),
-            Up::StartFailed { rank, message } => (4, *rank, 0, message.as_str()),
+            Up::StartFailed { rank, message, missing } => (4, *rank, i32::from(*missing), message.as_str()),
             Up::AllDone => (5, 0, 0, ""),
         };
         let text = &text.as_bytes()[..text.len().min(LONGEST - 9)];
@@ -77,7 +79,7 @@ impl Up {
             1 => Up::Running { rank },
             2 => Up::Exited { rank, code: number },
             3 => Up::Signalled { rank, signal: number },
-            4 => Up::StartFailed { rank, message: String::from_utf8_lossy(text).into_owned() },
+            4 => Up::StartFailed { rank, message: String::from_utf8_lossy(text).into_owned(), missing: number != 0 },
             5 => Up::AllDone,
             _ => return None,
         })
@@ -129,7 +131,7 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Received> {
 impl Down {
     pub fn send(self, socket: impl AsFd) -> io::Result<()> {
         let packet = match self {
-            Down::Signal(signal) => [1, signal as u8],
+            Down::Signal { number, groups } => [if groups { 3 } else { 1 }, number as u8],
             Down::Kill => [2, 0],
         };
         rustix::net::send(socket, &packet, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
@@ -141,7 +143,7 @@ impl Down {
         let mut packet = [0u8; 2];
         match rustix::net::recv(socket, &mut packet, RecvFlags::DONTWAIT) {
             Ok((_, 0)) => Err(()),
-            Ok(_) if packet[0] == 1 => Ok(Some(Down::Signal(i32::from(packet[1])))),
+            Ok(_) if matches!(packet[0], 1 | 3) => Ok(Some(Down::Signal { number: i32::from(packet[1]), groups: packet[0] == 3 })),
             Ok(_) if packet[0] == 2 => Ok(Some(Down::Kill)),
             Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
             Err(_) => Err(()),
@@ -161,7 +163,7 @@ mod tests {
             Up::Running { rank: 70_000 },
             Up::Exited { rank: 0, code: -3 },
             Up::Signalled { rank: 2, signal: 9 },
-            Up::StartFailed { rank: 3, message: "niño".into() },
+            Up::StartFailed { rank: 3, message: "niño".into(), missing: true },
             Up::AllDone,
         ];
         for message in &messages {
@@ -169,13 +171,14 @@ mod tests {
             let Ok(Received::Message(read, pid)) = receive(&ours) else { panic!("{message:?}") };
             assert_eq!((&read, pid), (message, std::process::id() as i32));
         }
-        Up::StartFailed { rank: 0, message: "x".repeat(100_000) }.send(&theirs);
+        Up::StartFailed { rank: 0, message: "x".repeat(100_000), missing: false }.send(&theirs);
         assert!(matches!(receive(&ours), Ok(Received::Message(Up::StartFailed { .. }, _))));
         assert!(matches!(receive(&ours), Ok(Received::Nothing)));
-        Down::Signal(15).send(&ours).unwrap();
-        Down::Kill.send(&ours).unwrap();
-        assert_eq!(Down::receive(&theirs), Ok(Some(Down::Signal(15))));
-        assert_eq!(Down::receive(&theirs), Ok(Some(Down::Kill)));
+        let orders = [Down::Signal { number: 15, groups: false }, Down::Signal { number: 10, groups: true }, Down::Kill];
+        for order in orders {
+            order.send(&ours).unwrap();
+            assert_eq!(Down::receive(&theirs), Ok(Some(order)));
+        }
         assert_eq!(Down::receive(&theirs), Ok(None));
         drop(ours);
         assert_eq!(Down::receive(&theirs), Err(()));

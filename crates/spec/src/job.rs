@@ -30,7 +30,7 @@ pub struct JobSpec {
     pub launch: Launch,
     /// How long a run is expected to take: what backfill plans with.
     pub expect: Option<Span>,
-    /// How long a run may take before it is stopped.
+    /// How long a run may take before it is asked to end; the grace of its checkpoint comes on top.
     pub limit: Option<Span>,
     /// Higher first, within a queue. -1000 to 1000.
     pub priority: i32,
@@ -135,21 +135,36 @@ pub enum RetryOn {
     Limit,
     /// The machine restarted, or the supervisor of the run died.
     Lost,
-    /// The run could not be started: environment, mount or device failed.
+    /// The run could not be started, for a reason that may pass: its environment or a device failed.
     Start,
+    /// The run could not be started because the program, folder or mount that the job names is not there.
+    Missing,
 }
 
-/// How the job saves its work when asked to stop.
+/// How the job saves its work when asked to stop: at its limit, when it is cancelled, and when another rank has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub signal: Signal,
-    /// Time between the signal and the kill.
+    /// Time between the signal and the kill. It comes on top of the limit, as a pod's grace period does in Kubernetes.
     pub grace: Span,
+    #[serde(default)]
+    pub to: SignalTo,
+}
+
+/// Which processes of a rank get the signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignalTo {
+    /// The process that the rank was started as. Its helpers, which know nothing of the signal, would die of it.
+    #[default]
+    Main,
+    /// Its whole process group: for a shell, which does not pass signals on.
+    All,
 }
 
 impl Default for Checkpoint {
     fn default() -> Checkpoint {
-        Checkpoint { signal: Signal::Term, grace: Span::seconds(30) }
+        Checkpoint { signal: Signal::Term, grace: Span::seconds(30), to: SignalTo::Main }
     }
 }
 

@@ -29,7 +29,7 @@ pub use grammar::{
 pub use ids::{IdError, JobId, RunId};
 pub use job::{
     Array, Checkpoint, CpuRequest, Dependency, DependencyCondition, DeviceRequest, Environment, Isolation, JobSpec, Launch, Mount, Network,
-    Notify, NotifyOn, Packages, Retry, RetryOn, Signal, Work,
+    Notify, NotifyOn, Packages, Retry, RetryOn, Signal, SignalTo, Work,
 };
 pub use machine::Bytes;
 pub use parse::{ParseContext, job_reference, job_schema, parse_job, parse_queues};

@@ -47,23 +47,17 @@ pub enum EndCause {
     /// Every rank left with code 0.
     Success,
     /// This rank was the first to leave with a code other than 0.
-    Exit {
-        rank: u32,
-        code: i32,
-    },
+    Exit { rank: u32, code: i32 },
     /// This rank was the first to be killed by a signal that we did not send.
-    Signalled {
-        rank: u32,
-        signal: i32,
-    },
+    Signalled { rank: u32, signal: i32 },
     /// The kernel killed a process of the run because its memory was used up.
-    OutOfMemory {
-        rank: Option<u32>,
-        limit: Bytes,
-        peak: Bytes,
-    },
+    OutOfMemory { rank: Option<u32>, limit: Bytes, peak: Bytes },
+    /// The limit was reached and the ranks were asked to end.
     Limit {
         limit: Span,
+        /// Every rank then ended by itself with code 0: what it saved can be gone on with.
+        #[serde(default)]
+        clean: bool,
     },
     /// A stop order was carried out.
     Stopped,
@@ -71,11 +65,12 @@ pub enum EndCause {
     StartFailed {
         message: String,
         hint: Option<String>,
+        /// Something that the job names is not there, so that another try would end the same way.
+        #[serde(default)]
+        missing: bool,
     },
     /// The supervisor or the machine went away under the run.
-    Lost {
-        message: String,
-    },
+    Lost { message: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 
 use crate::field_error::{FieldError, Quoted, is_unprintable};
 use crate::grammar::{bounded, parse_array, parse_devices, resolve, write_bytes, write_span};
-use crate::{Checkpoint, DeviceRequest, Environment, JobSpec, Mount, Packages, Span, Work, limits};
+use crate::{DeviceRequest, Environment, JobSpec, Mount, Packages, Span, Work, limits};
 use machine::Bytes;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -233,7 +233,8 @@ fn mounts(mounts: &[Mount], findings: &mut Findings) {
             findings.say(
                 &target,
                 format!("nothing can be mounted at {}", Quoted(&mount.target)),
-                "choose a target outside of /, /proc, /sys and /dev",
+                "choose a target outside of /, /proc, /sys and /dev, which every run has from Ashlar: a directory that exists, or a \
+                 new one below / or /tmp",
             );
         }
         if !targets.insert(&mount.target) {
@@ -328,11 +329,6 @@ fn times(spec: &JobSpec, findings: &mut Findings) {
             write_span(limit)
         );
         findings.say("expect", message, "raise the limit, or expect less");
-    }
-    // The grace that nobody asked for is not held against a short limit.
-    if grace > limit && grace != Checkpoint::default().grace {
-        let message = format!("the grace of {} is longer than the limit of {}", write_span(grace), write_span(limit));
-        findings.say("checkpoint.grace", message, format!("write at most {}", write_span(limit)));
     }
 }
 

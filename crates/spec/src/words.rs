@@ -2,7 +2,7 @@
 //! document.
 
 use crate::field_error::{FieldError, Quoted, either, nearest};
-use crate::{DependencyCondition, IsolationLevel, Launch, Network, NotifyOn, RetryOn, Signal};
+use crate::{DependencyCondition, IsolationLevel, Launch, Network, NotifyOn, RetryOn, Signal, SignalTo};
 use machine::DeviceClass;
 use std::fmt;
 
@@ -29,7 +29,9 @@ pub(crate) trait Word: Copy + 'static {
 }
 
 /// What other tools say, and the word of ours that means the same.
-const ALIASES: [(&str, &str); 18] = [
+const ALIASES: [(&str, &str); 20] = [
+    ("group", "all"),
+    ("process", "main"),
     ("oom", "out-of-memory"),
     ("failure", "error"),
     ("failed", "error"),
@@ -82,7 +84,17 @@ macro_rules! words {
 }
 
 words!(Launch, "launch recipe", Plain = "plain", Jax = "jax", Torchrun = "torchrun");
-words!(RetryOn, "retry condition", Error = "error", OutOfMemory = "out-of-memory", Limit = "limit", Lost = "lost", Start = "start");
+words!(
+    RetryOn,
+    "retry condition",
+    Error = "error",
+    OutOfMemory = "out-of-memory",
+    Limit = "limit",
+    Lost = "lost",
+    Start = "start",
+    Missing = "missing"
+);
+words!(SignalTo, "receiver of the signal", Main = "main", All = "all");
 words!(NotifyOn, "job state to notify of", Running = "running", Succeeded = "succeeded", Failed = "failed", Cancelled = "cancelled");
 words!(Network, "network", Host = "host", None = "none");
 words!(IsolationLevel, "level of isolation", Process = "process", Namespaces = "namespaces", Container = "container");
@@ -150,6 +162,7 @@ mod tests {
         same_in_json::<IsolationLevel>();
         same_in_json::<DependencyCondition>();
         same_in_json::<Signal>();
+        same_in_json::<SignalTo>();
         for class in CLASSES {
             assert_eq!(serde_json::to_string(&class).unwrap(), format!("\"{}\"", class_name(class)));
         }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read the files that the crate itself never touches")]
 
-use spec::{JobSpec, ParseContext, Problems, Span, Work, job_schema, parse_job};
+use spec::{JobSpec, ParseContext, Problems, SignalTo, Span, Work, job_schema, parse_job};
 use std::path::{Path, PathBuf};
 
 mod conforms;
@@ -81,9 +81,30 @@ fn line_endings_of_windows_do_not_reach_the_script() {
 }
 
 #[test]
-fn a_short_limit_shortens_the_grace_nobody_asked_for() {
-    assert_eq!(good("short-limit").checkpoint.grace, Span::seconds(10));
+fn the_grace_comes_on_top_of_the_limit() {
+    let short = good("short-limit");
+    assert_eq!((short.limit, short.checkpoint.grace), (Some(Span::seconds(10)), Span::minutes(1)));
+    assert_eq!((short.checkpoint.to, good("minimal").checkpoint.to), (SignalTo::All, SignalTo::Main));
     assert_eq!(good("minimal").checkpoint.grace, Span::seconds(30));
+}
+
+#[test]
+fn a_part_of_a_field_at_the_top_is_sent_where_it_belongs() {
+    for (line, hint) in [
+        ("network: none", "network is a part of isolation: write isolation: {network: ...}"),
+        ("Network: none", "Network is a part of isolation: write isolation: {network: ...}"),
+        ("signal: USR1", "signal is a part of checkpoint: write checkpoint: {signal: ...}"),
+        ("grace: 5m", "grace is a part of checkpoint: write checkpoint: {grace: ...}"),
+        ("attempts: 3", "attempts is a part of retry: write retry: {attempts: ...}"),
+        ("packages: [jax]", "packages is a part of environment: write environment: {packages: ...}"),
+        // Names that other tools have for a field as a whole, and slips of the pen, are what they were.
+        ("privileged: true", "did you mean 'isolation'?"),
+        ("retries: 3", "did you mean 'retry'?"),
+        ("isolaton: container", "did you mean 'isolation'?"),
+    ] {
+        let problems = parse("part", &format!("command: python train.py\n{line}\n")).unwrap_err();
+        assert_eq!(problems.iter().next().unwrap().hint.as_deref(), Some(hint), "{line}");
+    }
 }
 
 #[test]

@@ -13,6 +13,9 @@ pub enum ClientError {
     Unreachable { url: String, why: String },
     #[error("'{0}' is not an address such as https://host:7433")]
     Address(String),
+    /// A variable of the caller without which no node can be spoken to over TLS.
+    #[error("{0} is not set, and a node elsewhere is reached with it")]
+    NotSet(&'static str),
     #[error("'{0}' is not a fingerprint such as sha256:9f86d0...")]
     Fingerprint(String),
     #[error("the certificate of {url} is not the expected one: its fingerprint is {found}")]
@@ -47,7 +50,13 @@ impl ClientError {
             }
             ClientError::Timeout(_) => Some("the machine or its disk may be overloaded; try again".into()),
             ClientError::Api(body) => body.hint.clone(),
-            ClientError::Address(_) | ClientError::Fingerprint(_) | ClientError::Reply(_) | ClientError::System(_) => None,
+            ClientError::NotSet(_) => Some(
+                "`ashlar token create` on the node's machine prints the token and the fingerprint; then: \
+                 ASHLAR_TOKEN=... ASHLAR_FINGERPRINT=sha256:... ashlar --server HOST:PORT jobs"
+                    .into(),
+            ),
+            ClientError::Fingerprint(_) => Some("the node prints it at its start, and `ashlar token create` with each token".into()),
+            ClientError::Address(_) | ClientError::Reply(_) | ClientError::System(_) => None,
         }
     }
 
@@ -56,7 +65,7 @@ impl ClientError {
         match self {
             ClientError::Api(body) => body.kind,
             ClientError::Denied(_) | ClientError::OtherCertificate { .. } => ErrorKind::Denied,
-            ClientError::Address(_) | ClientError::Fingerprint(_) => ErrorKind::Input,
+            ClientError::Address(_) | ClientError::Fingerprint(_) | ClientError::NotSet(_) => ErrorKind::Input,
             ClientError::NoNode(_) | ClientError::Unreachable { .. } | ClientError::Lost(_) | ClientError::Timeout(_) => {
                 ErrorKind::Unavailable
             }

@@ -62,7 +62,14 @@ impl Client {
 
     /// Several jobs with one write to disk. An accepted job is on disk when this returns.
     pub fn submit_many(&self, jobs: Vec<SubmitItem>) -> Result<SubmitReply, ClientError> {
-        self.post("/v1/jobs", &SubmitRequest { jobs })
+        let single = jobs.len() == 1;
+        match self.post("/v1/jobs", &SubmitRequest { jobs }) {
+            // The refusal of a single job is told by the status of the reply; with several, each has its own.
+            Err(ClientError::Api(body)) if single && is_about_the_job(body.kind) => {
+                Ok(SubmitReply { results: vec![SubmitResult::Refused(body)] })
+            }
+            reply => reply,
+        }
     }
 
     /// One job; a second submission with the same key is the same job.
@@ -229,6 +236,11 @@ impl Client {
         }
         request.body(Full::new(body.unwrap_or_default())).map_err(|error| ClientError::Reply(error.to_string()))
     }
+}
+
+/// Others say that the node can do nothing now.
+fn is_about_the_job(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Input | ErrorKind::Conflict | ErrorKind::NotFound | ErrorKind::Denied)
 }
 
 async fn still_open(mut sender: Sender) -> Option<Sender> {

@@ -17,7 +17,7 @@ pub fn run(place: &Place, jobs: Jobs) -> Result<ExitCode, Failure> {
     if jobs.json {
         listing::print_json(&rows)?;
     } else {
-        print(&rows)?;
+        print(&rows, &jobs)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -49,9 +49,13 @@ fn fetch(client: &Client, jobs: &Jobs) -> Result<Vec<JobRow>, Failure> {
     }
 }
 
-fn print(rows: &[JobRow]) -> Result<(), Failure> {
+fn print(rows: &[JobRow], asked: &Jobs) -> Result<(), Failure> {
     if rows.is_empty() {
-        eprintln!("no jobs; submit one with `ashlar run -- CMD` or `ashlar submit job.yaml`");
+        let filtered = !asked.states.is_empty() || asked.user.is_some() || asked.queue.is_some();
+        match filtered {
+            true => eprintln!("no job matches {}", filter(asked)),
+            false => eprintln!("no jobs; submit one with `ashlar run -- CMD` or `ashlar submit job.yaml`"),
+        }
         return Ok(());
     }
     let now = moment::now();
@@ -70,4 +74,12 @@ fn print(rows: &[JobRow]) -> Result<(), Failure> {
         ]);
     }
     Ok(listing::print_table(&table)?)
+}
+
+/// The filter as it was typed.
+fn filter(asked: &Jobs) -> String {
+    let states = asked.states.iter().map(|state| format!("--in {state}"));
+    let user = asked.user.iter().map(|user| format!("--user {user}"));
+    let queue = asked.queue.iter().map(|queue| format!("--queue {queue}"));
+    states.chain(user).chain(queue).collect::<Vec<_>>().join(" ")
 }

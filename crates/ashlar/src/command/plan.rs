@@ -1,6 +1,6 @@
 //! `ashlar plan job.yaml`
 
-use super::submit::read_job;
+use super::submit::{read_job, warn_of_missing};
 use super::why::print_reasons;
 use crate::arguments::Plan;
 use crate::failure::{FAILED, Failure, INPUT};
@@ -11,12 +11,15 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub fn run(place: &Place, plan: Plan) -> Result<ExitCode, Failure> {
-    let job = read_job(&plan.file, plan.json)?;
-    let view = place.connect()?.plan(job)?;
+    let job = read_job(&plan.file)?;
+    let missing = warn_of_missing(place, &job);
+    let mut view = place.connect()?.plan(job)?;
+    view.warnings.extend(missing);
     if plan.json {
         listing::print_json(&view)?;
     } else {
         print(&view)?;
+        view.warnings.iter().for_each(|text| listing::warn(text));
     }
     Ok(match view.verdict {
         PlanVerdict::StartsNow => ExitCode::SUCCESS,

@@ -35,10 +35,10 @@ pub fn run(place: &Place, queues: Queues) -> Result<ExitCode, Failure> {
 fn limits(view: &QueueView) -> String {
     let limits = &view.queue.limits;
     let parts = [
-        limits.cpus.map(|n| format!("{n} cpus")),
+        limits.cpus.map(|n| listing::counted(n.into(), "CPU")),
         limits.memory.map(|n| n.to_string()),
-        limits.devices.map(|n| format!("{n} devices")),
-        limits.runs.map(|n| format!("{n} runs")),
+        limits.devices.map(|n| listing::counted(n.into(), "device")),
+        limits.runs.map(|n| listing::counted(n.into(), "run")),
     ];
     let text = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
     if text.is_empty() { "-".into() } else { text }

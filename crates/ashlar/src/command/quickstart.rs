@@ -65,7 +65,7 @@ pub fn run(place: &Place, quickstart: Quickstart) -> Result<ExitCode, Failure> {
     heading("the job")?;
     writeln!(io::stdout(), "training {}", program.what)?;
     let folder = write_program(&program)?;
-    let id = client.submit(read_job(&folder.join(program.files[0].0), false)?, None)?;
+    let id = client.submit(read_job(&folder.join(program.files[0].0))?, None)?;
     let _ = running.set(id);
     writeln!(io::stdout(), "job {id}, from {}", folder.join(program.files[0].0).display())?;
     let outcome = progress::follow(place, &client, id);

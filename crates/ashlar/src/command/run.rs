@@ -1,9 +1,13 @@
 //! `ashlar run -- CMD`
 
+use super::submit::{never_starts, warn_of_missing};
 use crate::arguments::{JobFlags, LevelFlag, NetworkFlag, Run};
 use crate::failure::Failure;
 use crate::follow::{self, Wanted};
+use crate::listing;
+use crate::narrate::{self, Never};
 use crate::state::{Place, job_exit, patiently};
+use api::{Client, JobRow, ReasonView};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use spec::{Environment, IsolationLevel, JobId, JobSpec, Launch, Network, Packages};
@@ -15,10 +19,12 @@ pub fn run(place: &Place, run: Run) -> Result<ExitCode, Failure> {
     let job = describe(&run.job, run.command)?;
     let client = place.connect()?;
     let (ranks, is_array) = (job.ranks, job.array.is_some());
+    warn_of_missing(place, &job).iter().for_each(|text| listing::warn(text));
     // From here on Ctrl-C is a request to us; before, it just ends the command with nothing submitted.
     let interrupts = (!run.detach).then(hold_interrupts).transpose()?;
     let id = client.submit(job, None)?;
     if run.detach {
+        never_starts(&client, id).iter().for_each(|text| listing::warn(text));
         writeln!(std::io::stdout(), "{id}")?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -27,20 +33,45 @@ pub fn run(place: &Place, run: Run) -> Result<ExitCode, Failure> {
         let place = place.clone();
         std::thread::spawn(move || obey_interrupts(&place, id, &interrupts));
     }
-    // The output of an array belongs to its tasks; here only the end of all of them counts.
-    if !is_array {
-        follow::print_ranks(place, Wanted { job: id, attempt: None, follow: true, unread: true }, ranks)?;
+    let never = Never::default();
+    narrate::start(place, id, Some(never.clone()));
+    let wanted = Wanted { job: id, attempt: None, follow: true, unread: true };
+    match is_array {
+        true => follow::print_tasks(place, wanted, None)?,
+        false => follow::print_ranks(place, wanted, ranks)?,
     }
     loop {
         let reply = patiently(|| client.wait(id, api::WAIT_MAX_MS))?;
         if reply.ended {
-            if reply.job.exit_code != Some(0) {
-                eprintln!("job {id} {}: {}", reply.job.state, reply.job.note.as_deref().unwrap_or("no reason given"));
-                eprintln!("{} `ashlar why {id}` and `ashlar show {id}` tell more", crate::listing::paint_hint("hint:"));
-            }
-            return Ok(job_exit(reply.job.exit_code));
+            return match never.get() {
+                Some(reasons) => Err(refused(id, reasons)),
+                None => Ok(ended(&client, &reply.job)),
+            };
         }
     }
+}
+
+/// It was cancelled before it could wait for ever.
+fn refused(id: JobId, reasons: &[ReasonView]) -> Failure {
+    let texts: Vec<&str> = reasons.iter().filter(|reason| reason.never).map(|reason| reason.text.as_str()).collect();
+    Failure::input(format!("job {id} {}", texts.join("; "))).hint(
+        "`ashlar machine` and `ashlar queues` show what there is; to wait for hardware that is to come, use `run --detach` or `submit`",
+    )
+}
+
+fn ended(client: &Client, job: &JobRow) -> ExitCode {
+    if job.exit_code != Some(0) {
+        let id = job.id;
+        let note = job.note.as_deref().unwrap_or("no reason given");
+        match note.starts_with(&job.state) {
+            true => eprintln!("job {id} {note}"),
+            false => eprintln!("job {id} {}: {note}", job.state),
+        }
+        let hint = client.why(id).ok().and_then(|why| why.hint);
+        let more = format!("`ashlar why {id}` and `ashlar show {id}` tell more");
+        eprintln!("{} {}", listing::paint_hint("hint:"), hint.unwrap_or(more));
+    }
+    job_exit(job.exit_code)
 }
 
 /// Blocks Ctrl-C in this thread and all started after it, and gives the place where it can be read.

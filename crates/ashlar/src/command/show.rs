@@ -33,6 +33,9 @@ fn print(out: &mut impl Write, view: &JobView) -> io::Result<()> {
     if let Some(outcome) = &view.outcome {
         writeln!(out, "  {outcome}")?;
     }
+    if let Some(hint) = &view.hint {
+        writeln!(out, "  hint: {hint}")?;
+    }
     print_reasons(out, &view.reasons, view.planned_start)?;
     for run in &view.runs {
         writeln!(out)?;
@@ -58,7 +61,8 @@ pub fn print_run(out: &mut impl Write, run: &RunView) -> io::Result<()> {
         let devices = if devices.is_empty() { String::new() } else { format!(", devices {}", devices.join(", ")) };
         writeln!(out, "  rank {index}: CPUs {}{devices}{state}", part.cpus)?;
     }
-    write!(out, "  holds {} CPUs, {} memory, {} /dev/shm", machine::CpuShare(grant.cpu_milli() as u32), grant.memory, grant.shm)?;
+    let cpus = listing::cpus(machine::CpuShare(grant.cpu_milli() as u32));
+    write!(out, "  holds {cpus}, {} memory, {} /dev/shm", grant.memory, grant.shm)?;
     match grant.ports {
         Some(ports) => writeln!(out, ", ports {}-{}", ports.first, u32::from(ports.first) + u32::from(ports.count) - 1)?,
         None => writeln!(out)?,

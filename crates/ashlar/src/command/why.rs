@@ -21,6 +21,9 @@ pub fn run(place: &Place, why: Why) -> Result<ExitCode, Failure> {
     if let Some(outcome) = &view.outcome {
         writeln!(out, "  {outcome}")?;
     }
+    if let Some(hint) = &view.hint {
+        writeln!(out, "  hint: {hint}")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -45,8 +48,13 @@ pub fn print_reasons(out: &mut impl Write, reasons: &[ReasonView], planned: Opti
     Ok(())
 }
 
+/// A planned start that still lies ahead.
+pub fn announced(planned: Option<Time>, now: Time) -> Option<Time> {
+    planned.filter(|at| *at > now)
+}
+
 /// Hours and minutes in UTC; the relative time beside it says the rest.
-fn clock(at: Time) -> String {
+pub fn clock(at: Time) -> String {
     let minutes = at.0 / 60_000 % 1440;
     format!("{:02}:{:02} UTC", minutes / 60, minutes % 60)
 }

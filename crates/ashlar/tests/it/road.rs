@@ -167,6 +167,30 @@ fn limits_end_a_job_that_takes_too_long() {
 }
 
 #[test]
+fn what_was_saved_at_the_limit_is_told_and_gone_on_with() {
+    let node = TestNode::start();
+    let saved = node.home.path().join("saved");
+    // A helper without a handler, which must not hear of the signal: it would die of it, and `wait` would tell.
+    let id = node.submit(&format!(
+        "name: long\ncpus: 0.1\nmemory: 32MiB\nlimit: 1s\ncheckpoint: {{signal: USR1, grace: 20s}}\n\
+         retry: {{attempts: 2, on: [limit], backoff: 1s}}\n\
+         script: |\n  if [ -e {0} ]; then echo resumed; exit 0; fi\n  sleep 1000 &\n  helper=$!\n\
+         \x20 trap 'test -d /proc/$helper && ! grep -q zombie /proc/$helper/status && touch {0}; exit 0' USR1\n\
+         \x20 while :; do sleep 0.1; done\n",
+        saved.display()
+    ));
+    assert_eq!(node.wait(&id), 0, "{}", node.ok(&["show", &id]));
+    assert_eq!(node.ok(&["logs", &id]), "resumed");
+    let show = node.show(&id);
+    assert_eq!((show["runs"][0]["cause"]["kind"].as_str(), show["runs"][0]["cause"]["clean"].as_bool()), (Some("limit"), Some(true)));
+
+    let id = node.detach(&["--limit", "1s", "--cpus", "0.1", "--memory", "32MiB"], "trap 'exit 0' TERM; while :; do sleep 0.1; done");
+    assert_eq!(node.wait(&id), 124);
+    let why = node.ok(&["why", &id]);
+    assert!(why.contains("left with code 0 in time") && why.contains("submit it again"), "{why}");
+}
+
+#[test]
 fn the_machine_and_the_queues_show_who_holds_what() {
     let node = TestNode::start_with_queues("queues:\n  - name: lab\n    tenant: physics\n    weight: 3\n    limits: {cpus: 1}\n");
     let id = node.detach(&["--queue", "lab", "--cpus", "1", "--memory", "64MiB", "--name", "holder"], "echo up; sleep 1000");

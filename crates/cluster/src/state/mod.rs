@@ -1,9 +1,10 @@
 //! The state machine. One file a subject: `submit` and `cancel` take people's wishes, `adopt` takes plans,
-//! `observe` takes reports, `finish` ends jobs, `saved` is the form on disk.
+//! `observe` takes reports, `finish` ends jobs, `forget` forgets them, `saved` is the form on disk.
 
 mod adopt;
 mod cancel;
 mod finish;
+mod forget;
 mod index;
 mod observe;
 mod queues;
@@ -20,7 +21,8 @@ use crate::{Command, Job, Ledger, Notice, Refusal, Run};
 use index::Index;
 use machine::Machine;
 use serde::{Deserialize, Serialize};
-use spec::{Assignment, JobId, Queue, RunOrder, Span, Time};
+use sha2::{Digest, Sha256};
+use spec::{Assignment, JobId, JobSpec, Queue, RunOrder, Span, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -68,23 +70,51 @@ pub struct Effects {
     pub ended: Vec<Job>,
     /// Arrays of which the last task ended, and how they ended as a whole.
     pub finished_arrays: Vec<(JobId, crate::JobState)>,
+    /// Numbers of jobs that are remembered no longer.
+    pub forgotten: Vec<u64>,
     pub notices: Vec<Notice>,
 }
 
 /// Keys of submissions, newest 10,000.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Keys {
-    jobs: BTreeMap<(u32, String), JobId>,
+    jobs: BTreeMap<(u32, String), Keyed>,
     /// Oldest first.
     order: VecDeque<(u32, String)>,
+}
+
+/// What a key stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    pub job: JobId,
+    /// Of what was submitted; unknown in states that an earlier release saved.
+    content: Option<u64>,
+}
+
+impl Keyed {
+    /// Whether this is the same submission again.
+    pub fn is_of(&self, spec: &JobSpec) -> bool {
+        self.content.is_none_or(|content| content == fingerprint(spec))
+    }
+}
+
+/// A sum of what is asked for. What a job file leaves out counts as nothing, so that a field which a later release
+/// adds makes no submission a different one.
+fn fingerprint(spec: &JobSpec) -> u64 {
+    let mut value = serde_json::to_value(spec).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|_, field| !field.is_null());
+    }
+    let hash = Sha256::digest(value.to_string());
+    hash.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 const KEYS_REMEMBERED: usize = 10_000;
 
 impl Keys {
-    fn insert(&mut self, uid: u32, key: &str, job: JobId) {
+    fn insert(&mut self, uid: u32, key: &str, keyed: Keyed) {
         let key = (uid, key.to_owned());
-        if self.jobs.insert(key.clone(), job).is_none() {
+        if self.jobs.insert(key.clone(), keyed).is_none() {
             self.order.push_back(key);
         }
         while self.order.len() > KEYS_REMEMBERED {
@@ -94,8 +124,15 @@ impl Keys {
         }
     }
 
-    fn get(&self, uid: u32, key: &str) -> Option<JobId> {
+    fn get(&self, uid: u32, key: &str) -> Option<Keyed> {
         self.jobs.get(&(uid, key.to_owned())).copied()
+    }
+
+    /// `numbers` is in order.
+    fn forget(&mut self, numbers: &[u64]) {
+        self.jobs.retain(|_, keyed| numbers.binary_search(&keyed.job.number).is_err());
+        let jobs = &self.jobs;
+        self.order.retain(|key| jobs.contains_key(key));
     }
 }
 
@@ -134,6 +171,7 @@ impl State {
             Command::Adopt { based_on, starts, at } => self.adopt(*based_on, starts, *at, &mut effects)?,
             Command::Observe { report, at } => self.observe(report, *at, &mut effects)?,
             Command::Wake { at } => self.wake(*at, &mut effects),
+            Command::Forget { numbers, at: _ } => self.forget(numbers, &mut effects)?,
         }
         for name in &effects.changed_machines {
             if let Some(machine) = self.machines.get_mut(name) {
@@ -233,8 +271,8 @@ impl State {
         self.index.holding.keys().flat_map(|machine| self.holding(machine))
     }
 
-    /// The job accepted earlier for this key of this person.
-    pub fn submitted_as(&self, uid: u32, key: &str) -> Option<JobId> {
+    /// What was accepted earlier for this key of this person.
+    pub fn submitted_as(&self, uid: u32, key: &str) -> Option<Keyed> {
         self.keys.get(uid, key)
     }
 

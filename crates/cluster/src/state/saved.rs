@@ -1,7 +1,7 @@
 //! The form of the state on disk.
 
 use super::index::Index;
-use super::{Keys, MachineState, State};
+use super::{Keyed, Keys, MachineState, State};
 use crate::{Job, JobState, Ledger, Run};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use spec::{Dependency, Identity, JobId, JobSpec, Queue, Time};
@@ -74,6 +74,9 @@ struct Saved {
     usage: BTreeMap<String, Ledger>,
     /// Oldest first: user id, key, job.
     keys: Vec<(u32, String, JobId)>,
+    /// Sums of what was submitted under them, by job number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    key_contents: BTreeMap<u64, u64>,
     jobs: Vec<Group>,
 }
 
@@ -124,7 +127,7 @@ impl State {
 
 impl Serialize for State {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let keys = self.keys.order.iter().filter_map(|key| Some((key.0, key.1.clone(), *self.keys.jobs.get(key)?)));
+        let keys = self.keys.order.iter().filter_map(|key| Some((key.0, key.1.clone(), self.keys.jobs.get(key)?.job)));
         let saved = Saved {
             version: VERSION,
             generation: self.generation,
@@ -133,6 +136,7 @@ impl Serialize for State {
             queues: self.queues.clone(),
             usage: self.usage.clone(),
             keys: keys.collect(),
+            key_contents: self.keys.jobs.values().filter_map(|keyed| Some((keyed.job.number, keyed.content?))).collect(),
             jobs: self.groups(),
         };
         saved.serialize(serializer)
@@ -146,7 +150,9 @@ impl<'de> Deserialize<'de> for State {
             return Err(serde::de::Error::custom(format!("format {} is not {VERSION}", saved.version)));
         }
         let mut keys = Keys::default();
-        saved.keys.iter().for_each(|(uid, key, job)| keys.insert(*uid, key, *job));
+        for (uid, key, job) in &saved.keys {
+            keys.insert(*uid, key, Keyed { job: *job, content: saved.key_contents.get(&job.number).copied() });
+        }
         let mut jobs = BTreeMap::new();
         let mut unsuccessful = BTreeMap::new();
         for group in saved.jobs {

@@ -1,7 +1,7 @@
 //! Taking in a job.
 
 use super::finish::{Ending, Fate, fate};
-use super::{Effects, State};
+use super::{Effects, Keyed, State, fingerprint};
 use crate::{Job, JobState, Refusal};
 use spec::{Dependency, Identity, JobId, JobSpec, Queue, Time};
 use std::collections::BTreeMap;
@@ -75,8 +75,8 @@ impl State {
         if number < self.next_number || number == u64::MAX {
             return Err(Refusal::Inconsistent(format!("job number {number} was given before; the next is {}", self.next_number)));
         }
-        if let Some(job) = key.and_then(|key| self.keys.get(owner.uid, key)) {
-            return Err(Refusal::Inconsistent(format!("this key was used before, for job {job}")));
+        if let Some((key, earlier)) = key.and_then(|key| Some((key, self.keys.get(owner.uid, key)?))) {
+            return Err(Refusal::KeyUsed { key: key.to_owned(), job: earlier.job });
         }
         let ids = ids(number, spec)?;
         let queue = self.queue_for(spec, owner)?.name.clone();
@@ -84,7 +84,8 @@ impl State {
 
         self.next_number = number + 1;
         if let Some(key) = key {
-            self.keys.insert(owner.uid, key, JobId::new(number));
+            let keyed = Keyed { job: JobId::new(number), content: Some(fingerprint(spec)) };
+            self.keys.insert(owner.uid, key, keyed);
         }
         for id in &ids {
             let job = Job {

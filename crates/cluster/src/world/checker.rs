@@ -5,7 +5,7 @@ use super::disk::Disk;
 use super::site::{Phase, Site};
 use crate::{Core, Job, JobState, RunState, State};
 use machine::PortRange;
-use spec::{DependencyCondition, EndCause, JobId, JobSpec, RunId};
+use spec::{Dependency, DependencyCondition, EndCause, JobId, JobSpec, RunId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -25,13 +25,18 @@ fn broken<T>(rule: &'static str, detail: String) -> Result<T, Broken> {
 pub struct Checker {
     accepted: BTreeMap<u64, Arc<JobSpec>>,
     keys: BTreeMap<(u32, String), JobId>,
+    forgotten: BTreeSet<u64>,
 }
 
 impl Checker {
     /// A person was told that the job was accepted.
     pub fn accepted(&mut self, uid: u32, key: Option<&str>, id: JobId, spec: &Arc<JobSpec>) -> Result<(), Broken> {
         if let Some(key) = key {
-            let first = *self.keys.entry((uid, key.to_owned())).or_insert(id);
+            let first = self.keys.entry((uid, key.to_owned())).or_insert(id);
+            if self.forgotten.contains(&first.number) {
+                *first = id;
+            }
+            let first = *first;
             if first != id {
                 return broken("one key is one job", format!("key {key} was answered with {first}, then with {id}"));
             }
@@ -55,6 +60,7 @@ impl Checker {
         for (number, spec) in &self.accepted {
             let expected = spec.array.as_ref().map_or(1, spec::Array::len);
             let found = state.tasks(*number).count() + disk.archived_tasks(*number).count();
+            let expected = if self.forgotten.contains(number) { 0 } else { expected };
             if found as u64 != expected {
                 return broken("no accepted job is lost", format!("job {number} has {expected} tasks, {found} are known"));
             }
@@ -62,6 +68,23 @@ impl Checker {
                 return broken("no job lives after its end", format!("{} is live and archived", job.id));
             }
         }
+        Ok(())
+    }
+
+    /// These jobs are about to leave the archive: they must be over, whole, and named by nobody who still has to run.
+    pub fn forgets(&mut self, numbers: &[u64], disk: &Disk) -> Result<(), Broken> {
+        for number in numbers {
+            let rule = "only what is over and needed by nobody is forgotten";
+            let gone = disk.archived_tasks(*number).next().is_none() && !self.forgotten.contains(number);
+            if disk.shadow.tasks(*number).next().is_some() || gone {
+                return broken(rule, format!("job {number} is forgotten and has not ended"));
+            }
+            let needs = |job: &&Job| job.spec.after.iter().any(|after| after.job.number == *number);
+            if let Some(job) = disk.shadow.jobs().values().find(needs) {
+                return broken(rule, format!("job {number} is forgotten and job {} names it under 'after'", job.id));
+            }
+        }
+        self.forgotten.extend(numbers);
         Ok(())
     }
 
@@ -101,7 +124,7 @@ impl Checker {
                 if !whole || (process.phase != Phase::Stopping && process.ranks_alive != spec.ranks) {
                     return broken("no partial gang", format!("{run} has {} of {} ranks", process.ranks_alive, spec.ranks));
                 }
-                after_is_met(run.job, spec, disk)?;
+                self.after_is_met(run.job, spec, disk)?;
                 let running = arrays.entry(run.job.number).or_default();
                 *running += 1;
                 if let Some(at_once) = spec.array.as_ref().and_then(|array| array.at_once).filter(|at_once| *running > *at_once) {
@@ -117,6 +140,17 @@ impl Checker {
             }
         }
         Ok(())
+    }
+
+    /// Whether the job ended so long ago that nobody need know of it.
+    pub fn forgot(&self, job: JobId) -> bool {
+        self.forgotten.contains(&job.number)
+    }
+
+    fn after_is_met(&self, job: JobId, spec: &JobSpec, disk: &Disk) -> Result<(), Broken> {
+        // A submission may have been on its way, with the other job's end, while that was forgotten.
+        let kept = |after: &&Dependency| !self.forgot(after.job);
+        spec.after.iter().filter(kept).try_for_each(|after| one_is_met(job, after, disk))
     }
 
     /// After everything: all is over, and what the archive says is what happened.
@@ -190,22 +224,20 @@ fn fits(site: &Site) -> Result<(), Broken> {
     Ok(())
 }
 
-fn after_is_met(job: JobId, spec: &JobSpec, disk: &Disk) -> Result<(), Broken> {
-    for after in &spec.after {
-        let ends: Vec<JobState> = match after.job.task {
-            Some(_) => disk.archived(after.job).map(|job| job.state).into_iter().collect(),
-            None => disk.archived_tasks(after.job.number).map(|job| job.state).collect(),
-        };
-        let all_ok = ends.iter().all(|state| *state == JobState::Succeeded);
-        let met = match after.condition {
-            DependencyCondition::Ok => all_ok,
-            DependencyCondition::NotOk => !all_ok,
-            DependencyCondition::Any => true,
-        };
-        let over = !disk.shadow.is_live(after.job);
-        if ends.is_empty() || !met || !over {
-            return broken("dependencies are kept", format!("{job} executes, but {} is not as 'after' asks", after.job));
-        }
+fn one_is_met(job: JobId, after: &Dependency, disk: &Disk) -> Result<(), Broken> {
+    let ends: Vec<JobState> = match after.job.task {
+        Some(_) => disk.archived(after.job).map(|job| job.state).into_iter().collect(),
+        None => disk.archived_tasks(after.job.number).map(|job| job.state).collect(),
+    };
+    let all_ok = ends.iter().all(|state| *state == JobState::Succeeded);
+    let met = match after.condition {
+        DependencyCondition::Ok => all_ok,
+        DependencyCondition::NotOk => !all_ok,
+        DependencyCondition::Any => true,
+    };
+    let over = !disk.shadow.is_live(after.job);
+    if ends.is_empty() || !met || !over {
+        return broken("dependencies are kept", format!("{job} executes, but {} is not as 'after' asks", after.job));
     }
     Ok(())
 }

@@ -153,6 +153,9 @@ impl World {
         }
         if !batch.records.is_empty() {
             self.control.disk.commit(&batch).map_err(wrong)?;
+            // After the commit, because an earlier record of the batch may have ended what a later one forgets.
+            self.checker.forgets(&batch.forgotten, &self.control.disk)?;
+            self.control.disk.drop_archived(&batch.forgotten);
         }
         match death {
             Some(Death::AfterCommit) => self.crash_control(),
@@ -174,6 +177,17 @@ impl World {
         }
         self.checkpoint()?;
         self.books_are_right()
+    }
+
+    /// Asks to forget some jobs, whatever has become of them: telling them apart is not for the asker. Fresh ones too,
+    /// which a real node would keep for long.
+    pub(super) fn forget_some(&mut self) {
+        let next = self.control.core.as_ref().map_or(1, |core| core.state().next_number());
+        if !self.control.random.chance(150) {
+            return;
+        }
+        let numbers = (0..self.control.random.between(1, 4)).map(|_| self.control.random.between(1, next)).collect();
+        self.control.inbox.push((Input::Forget { numbers }, None));
     }
 
     fn death(&mut self) -> Option<Death> {
@@ -273,6 +287,7 @@ impl World {
                 crate::Command::Join { machine, .. } => format!("  log: {} joins", machine.id),
                 crate::Command::Queues { .. } => "  log: queues".into(),
                 crate::Command::Wake { .. } => "  log: wake".into(),
+                crate::Command::Forget { numbers, .. } => format!("  log: forget {numbers:?}"),
             };
             self.say(|| text);
         }

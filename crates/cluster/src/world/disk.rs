@@ -54,6 +54,11 @@ impl Disk {
         Ok(())
     }
 
+    /// Part of the same transaction; apart, so that the checker can look in between.
+    pub fn drop_archived(&mut self, numbers: &[u64]) {
+        self.archive.retain(|id, _| !numbers.contains(&id.number));
+    }
+
     /// The power goes while the line is written: `keep` thousandths of its bytes reach the disk, never the last one.
     pub fn tear(&mut self, batch: &Batch, keep: u64) -> Result<(), String> {
         if self.medium == Medium::Bytes {

@@ -16,7 +16,7 @@ mod site;
 pub use checker::Broken;
 pub use random::Random;
 
-use crate::{Answer, Input};
+use crate::{Answer, Input, Refusal};
 use checker::Checker;
 use control::Control;
 use machine::Bytes;
@@ -266,6 +266,7 @@ impl World {
             other => other,
         };
         self.control.inbox.push((input, from));
+        self.forget_some();
         if !self.control.scheduled {
             self.control.scheduled = true;
             let soon = self.now + Span(self.random.between(0, 20));
@@ -346,7 +347,9 @@ impl World {
             (Some(Answer::Refused(refusal)), input) => {
                 self.say(|| format!("person{person} is told: {refusal}"));
                 let live = |job| self.control.core.as_ref().is_some_and(|core| core.state().is_live(job));
+                let forgotten = matches!(&refusal, Refusal::NoSuchDependency(job) if self.checker.forgot(*job));
                 match input {
+                    _ if forgotten => Ok(()),
                     _ if !people::is_fair(&refusal) => Err(Broken { rule: "refusals are fair", detail: refusal.to_string() }),
                     Input::Cancel { job, .. } if live(job) && self.checker.knows(job) => {
                         Err(Broken { rule: "a live job can be cancelled", detail: refusal.to_string() })

@@ -126,8 +126,8 @@ fn random_spec(random: &mut Random, number: u64, largest: u32, gpus: bool, all: 
         spec.expect = Some(Span::seconds(random.between(1, 40)));
     }
     if random.chance(400) {
-        let all = [RetryOn::Error, RetryOn::OutOfMemory, RetryOn::Limit, RetryOn::Lost, RetryOn::Start];
-        let on = all.into_iter().filter(|_| random.chance(700)).collect();
+        let all = RetryOn::ALL;
+        let on = all.iter().copied().filter(|_| random.chance(700)).collect();
         spec.retry = Retry { attempts: u32::try_from(random.between(2, 4)).unwrap_or(2), on, backoff: Span(random.between(0, 10_000)) };
     }
     if random.chance(250) {

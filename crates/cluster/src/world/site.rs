@@ -275,7 +275,8 @@ impl Supervisor {
     fn launch(order: &RunOrder, seed: u64, now: Time) -> Supervisor {
         let mut random = Random::of(seed, &order.run.to_string());
         let fails = random.chance(30);
-        let end = EndCause::StartFailed { message: "no such directory: /data".into(), hint: None };
+        let missing = random.chance(500);
+        let end = EndCause::StartFailed { message: "no such directory: /data".into(), hint: None, missing };
         Supervisor {
             order: order.clone(),
             phase: Phase::Starting,
@@ -338,7 +339,7 @@ impl Supervisor {
             _ => EndCause::OutOfMemory { rank: Some(rank), limit: memory, peak: memory },
         };
         if let Some(limit) = spec.limit.filter(|limit| *limit < length) {
-            (length, end) = (limit, EndCause::Limit { limit });
+            (length, end) = (limit, EndCause::Limit { limit, clean: random.chance(300) });
         }
         (length, end)
     }

@@ -121,6 +121,12 @@ impl Story {
             "advance" => self.advance(span(rest.first("the time")?)?),
             "report" => self.report(&rest, &words),
             "forget" => self.forget(&rest),
+            "retire" => {
+                let numbers =
+                    rest.plain.iter().map(|text| text.parse().map_err(|_| format!("{text} is no number"))).collect::<Result<_, _>>()?;
+                self.step(vec![Input::Forget { numbers }]);
+                Ok(())
+            }
             "restart" => self.restart(),
             "show" => self.show(&rest),
             "why" => self.why(job(rest.first("the job")?)?),
@@ -148,6 +154,7 @@ impl Story {
         }
         for record in &batch.records {
             match record {
+                cluster::Command::Forget { numbers, .. } => self.print(&format!("  forgotten: {numbers:?}")),
                 cluster::Command::Adopt { starts, .. } => {
                     for start in starts {
                         let cpus = start.grant.cpus();
@@ -328,8 +335,12 @@ fn phase(words: &[&str]) -> Result<RunPhase, String> {
         "signal" => RunPhase::Ended(EndCause::Signalled { rank: 0, signal: number()? }),
         "stopped" => RunPhase::Ended(EndCause::Stopped),
         "lost" => RunPhase::Ended(EndCause::Lost { message: words[1..].join(" ") }),
-        "start-failed" => RunPhase::Ended(EndCause::StartFailed { message: words[1..].join(" "), hint: None }),
-        "limit" => RunPhase::Ended(EndCause::Limit { limit: span(words.get(1).copied().unwrap_or_default())? }),
+        "start-failed" => RunPhase::Ended(EndCause::StartFailed { message: words[1..].join(" "), hint: None, missing: false }),
+        "missing" => RunPhase::Ended(EndCause::StartFailed { message: words[1..].join(" "), hint: None, missing: true }),
+        "limit" | "saved" => {
+            let limit = span(words.get(1).copied().unwrap_or_default())?;
+            RunPhase::Ended(EndCause::Limit { limit, clean: words[0] == "saved" })
+        }
         "out-of-memory" => {
             let limit = size(words.get(1).copied().unwrap_or_default())?;
             RunPhase::Ended(EndCause::OutOfMemory { rank: Some(0), limit, peak: limit })
@@ -379,6 +390,7 @@ fn retry_on(text: &str) -> Result<RetryOn, String> {
         "limit" => RetryOn::Limit,
         "lost" => RetryOn::Lost,
         "start" => RetryOn::Start,
+        "missing" => RetryOn::Missing,
         other => return Err(format!("'{other}' is no reason to try again")),
     })
 }

@@ -5,7 +5,7 @@
 //! is held for nothing else, so neither side waits for the disk of the other.
 
 use crate::access::Viewer;
-use crate::views;
+use crate::views::{self, About};
 use api::{JobRow, JobView, ReasonView};
 use cluster::{Command, Job, JobState, State};
 use placement::{Blocker, Plan, Reason};
@@ -86,13 +86,13 @@ impl Committed {
 
     pub fn row(&self, job: &Job, now: Time) -> JobRow {
         let waits = job.state == JobState::Waiting;
-        views::job_row(job, waits.then(|| self.why(job).first().map(|reason| reason.sentence(now))).flatten())
+        views::job_row(job, waits.then(|| self.why(job).first().map(|reason| views::reason_text(reason, About::job(job), now))).flatten())
     }
 
     /// Empty for a job that does not wait.
     fn reasons(&self, job: &Job, viewer: &Viewer, now: Time) -> Vec<ReasonView> {
         match job.state {
-            JobState::Waiting => views::reason_views(&self.why(job), &self.state, viewer, now),
+            JobState::Waiting => views::reason_views(&self.why(job), About::job(job), &self.state, viewer, now),
             _ => vec![],
         }
     }

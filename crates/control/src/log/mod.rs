@@ -322,6 +322,7 @@ fn label(command: &Command) -> (&'static str, Time) {
         Command::Adopt { at, .. } => ("adopt", *at),
         Command::Observe { at, .. } => ("observe", *at),
         Command::Wake { at } => ("wake", *at),
+        Command::Forget { at, .. } => ("forget", *at),
     }
 }
 

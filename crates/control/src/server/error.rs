@@ -59,9 +59,13 @@ impl From<LogError> for Failure {
 
 /// A refusal of the state in the words and kinds of the wire.
 pub fn refusal(refusal: &Refusal) -> ErrorBody {
+    if let Refusal::KeyUsed { job, .. } = refusal {
+        let hint = format!("`ashlar show {job}` shows the earlier job; submit this one under another key, or without");
+        return ErrorBody { kind: ErrorKind::Conflict, message: refusal.to_string(), hint: Some(hint) };
+    }
     let (kind, hint) = match refusal {
         Refusal::NoSuchJob(_) => (ErrorKind::NotFound, Some("`ashlar jobs` lists yours")),
-        Refusal::AlreadyEnded { .. } => (ErrorKind::Conflict, None),
+        Refusal::AlreadyEnded { .. } | Refusal::KeyUsed { .. } => (ErrorKind::Conflict, None),
         Refusal::NoSuchQueue { .. } => (ErrorKind::Input, Some("`ashlar queues` lists them")),
         Refusal::NotYourQueue { .. } => (ErrorKind::Denied, Some("ask an administrator, or name another queue")),
         Refusal::NoSuchDependency(_) => (ErrorKind::Input, Some("`ashlar jobs` lists yours")),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
@@ -146,29 +146,17 @@ fn bind(path: &Path, uid: u32) -> Result<UnixListener, ListenError> {
     Ok(listener)
 }
 
-async fn serve_local(listener: UnixListener, router: Router, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(LOCAL_MAX));
-    loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!("a connection could not be accepted: {error}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-            _ = stopped.changed() => return,
-        };
-        let (router, app, stopped) = (router.clone(), app.clone(), stopped.clone());
-        tokio::spawn(async move {
+async fn serve_local(listener: UnixListener, router: Router, app: Arc<App>, stopped: watch::Receiver<bool>) {
+    let ended = stopped.clone();
+    accept_all(LOCAL_MAX, stopped, listener, |stream| {
+        let (router, app, ended) = (router.clone(), app.clone(), ended.clone());
+        async move {
             if let Some(peer) = local_peer(&stream, app).await {
-                serve(stream, router, peer, stopped).await;
+                serve(stream, router, peer, ended).await;
             }
-            drop(permit);
-        });
-    }
+        }
+    })
+    .await;
 }
 
 /// `None` when the kernel does not say who it is, or the peer has gone.
@@ -182,13 +170,53 @@ async fn local_peer(stream: &UnixStream, app: Arc<App>) -> Option<Peer> {
     found.ok().map(Peer::Known)
 }
 
-async fn serve_remote(listener: TcpListener, acceptor: TlsAcceptor, router: Router, mut stopped: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(REMOTE_MAX));
+async fn serve_remote(listener: TcpListener, acceptor: TlsAcceptor, router: Router, stopped: watch::Receiver<bool>) {
+    let ended = stopped.clone();
+    accept_all(REMOTE_MAX, stopped, listener, |stream| {
+        let (router, acceptor, ended) = (router.clone(), acceptor.clone(), ended.clone());
+        async move {
+            // A peer that does not speak TLS gets no answer at all.
+            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                serve(stream, router, Peer::Token, ended).await;
+            }
+        }
+    })
+    .await;
+}
+
+/// What connections come from.
+trait Listener {
+    type Stream;
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+    async fn next(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+/// Takes connections until told to stop, `most` at a time, and serves each in a task of its own.
+async fn accept_all<L: Listener, F: Future<Output = ()> + Send + 'static>(
+    most: usize,
+    mut stopped: watch::Receiver<bool>,
+    listener: L,
+    serve: impl Fn(L::Stream) -> F,
+) {
+    let room = Arc::new(Semaphore::new(most));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+            accepted = listener.next() => match accepted {
+                Ok(stream) => stream,
                 Err(error) => {
                     tracing::warn!("a connection could not be accepted: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -197,12 +225,9 @@ async fn serve_remote(listener: TcpListener, acceptor: TlsAcceptor, router: Rout
             },
             _ = stopped.changed() => return,
         };
-        let (router, acceptor, stopped) = (router.clone(), acceptor.clone(), stopped.clone());
+        let served = serve(stream);
         tokio::spawn(async move {
-            // A peer that does not speak TLS gets no answer at all.
-            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                serve(stream, router, Peer::Token, stopped).await;
-            }
+            served.await;
             drop(permit);
         });
     }

@@ -29,9 +29,15 @@ pub fn job_view(job: &Job) -> JobView {
         reasons: vec![],
         planned_start: None,
         outcome: job.outcome.clone(),
+        hint: hint(job),
         runs: job.runs.iter().map(run_view).collect(),
         tasks: vec![],
     }
+}
+
+/// Of the end of the newest run, unless it is what somebody asked for.
+fn hint(job: &Job) -> Option<String> {
+    if job.cancelled_by.is_some() { None } else { cluster::explain(job).and_then(|finding| finding.hint) }
 }
 
 fn run_view(run: &Run) -> RunView {
@@ -87,7 +93,7 @@ pub fn array_row(number: u64, tasks: &[JobRow]) -> Option<JobRow> {
         exit_code: if ended { codes().find(|code| *code != 0).or_else(|| codes().next()) } else { None },
         started: tasks.iter().filter_map(|task| task.started).min(),
         ended: if ended { tasks.iter().filter_map(|task| task.ended).max() } else { None },
-        note: Some(format!("{} tasks: {}", tasks.len(), counts.join(", "))),
+        note: Some(format!("{} task{}: {}", tasks.len(), if tasks.len() == 1 { "" } else { "s" }, counts.join(", "))),
         ..first.clone()
     })
 }

@@ -8,7 +8,7 @@ mod reason;
 pub use holders::machine_view;
 pub use job::{array_row, job_row, job_view};
 pub use queue::{group_names, queue_views};
-pub use reason::{plan_view, reason_views};
+pub use reason::{About, plan_view, reason_text, reason_views};
 
 #[cfg(test)]
 mod tests;

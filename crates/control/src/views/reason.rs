@@ -2,17 +2,53 @@
 
 use crate::access::Viewer;
 use api::{PlanVerdict, PlanView, ReasonView};
-use cluster::State;
-use placement::{Reason, WhatIf};
-use spec::{RunId, Time};
+use cluster::{Job, State};
+use placement::{Blocker, Gate, Reason, WhatIf};
+use spec::{JobSpec, RunId, Time};
+
+/// Whose reasons they are.
+#[derive(Clone, Copy)]
+pub struct About<'a> {
+    pub spec: &'a JobSpec,
+    /// `None` in a dry run.
+    pub job: Option<&'a Job>,
+}
+
+impl<'a> About<'a> {
+    pub fn job(job: &'a Job) -> About<'a> {
+        About { spec: &job.spec, job: Some(job) }
+    }
+}
+
+/// The planner's sentence, with what only the job knows: which attempt comes next, and that nobody asked for the memory.
+pub fn reason_text(reason: &Reason, about: About<'_>, now: Time) -> String {
+    match (&reason.blocker, about.job) {
+        (Blocker::Gate(Gate::Backoff { until }), Some(job)) => {
+            let attempts = about.spec.retry.attempts;
+            let when = if *until > now { format!("starts in {}", *until - now) } else { "is about to start".into() };
+            let next = format!("attempt {} of {attempts} {when}", job.runs.len() + 1);
+            match cluster::explain(job) {
+                Some(end) => format!("{next}; attempt {} {}", job.runs.len(), end.title),
+                None => next,
+            }
+        }
+        (Blocker::Memory { .. }, _) if about.spec.memory.is_none() => {
+            let text = reason.sentence(now).replacen("asks for", "needs", 1);
+            format!(
+                "{text}; nobody asked for so much: by default it is the machine's memory in proportion to the CPUs, so set `memory` for less"
+            )
+        }
+        _ => reason.sentence(now),
+    }
+}
 
 /// Holders are named where the asker may see them, and counted where not.
-pub fn reason_views(reasons: &[Reason], state: &State, viewer: &Viewer, now: Time) -> Vec<ReasonView> {
+pub fn reason_views(reasons: &[Reason], about: About<'_>, state: &State, viewer: &Viewer, now: Time) -> Vec<ReasonView> {
     reasons
         .iter()
         .map(|reason| ReasonView {
             kind: reason.blocker.kind().into(),
-            text: reason.sentence(now),
+            text: reason_text(reason, about, now),
             held_by: holders(&reason.held_by, state, viewer),
             change: reason.change.clone(),
             until: reason.until,
@@ -42,13 +78,13 @@ fn holders(runs: &[RunId], state: &State, viewer: &Viewer) -> Vec<String> {
     named
 }
 
-pub fn plan_view(found: &WhatIf, state: &State, viewer: &Viewer, now: Time) -> PlanView {
+pub fn plan_view(found: &WhatIf, spec: &JobSpec, state: &State, viewer: &Viewer, now: Time) -> PlanView {
     let never = found.reasons.iter().any(|reason| reason.never);
     let verdict = match (&found.start, never) {
         (Some(_), _) => PlanVerdict::StartsNow,
         (None, true) => PlanVerdict::Never,
         (None, false) => PlanVerdict::Waits,
     };
-    let reasons = reason_views(&found.reasons, state, viewer, now);
-    PlanView { verdict, grant: found.start.clone(), planned_start: found.planned_start, reasons }
+    let reasons = reason_views(&found.reasons, About { spec, job: None }, state, viewer, now);
+    PlanView { verdict, grant: found.start.clone(), planned_start: found.planned_start, reasons, warnings: vec![] }
 }

@@ -97,14 +97,76 @@ fn reason() -> Reason {
 fn holders_are_named_only_to_those_who_may_see_them() {
     let state = small_world();
     for (uid, expected) in [(1000, "1-1 (work, ada)"), (0, "1-1 (work, ada)"), (1001, "another user's run")] {
-        let views = reason_views(&[reason()], &state, &Viewer::new(person(uid), None), Time(20));
+        let job = sample_job(2, 1001);
+        let views = reason_views(&[reason()], About::job(&job), &state, &Viewer::new(person(uid), None), Time(20));
         assert_eq!(views[0].held_by, [expected], "{uid}");
         assert_eq!(views[0].kind, "cpus");
         assert!(!views[0].text.is_empty());
     }
     let mut gone = reason();
     gone.held_by = vec![RunId { job: JobId::new(77), attempt: 1 }];
-    assert!(reason_views(&[gone], &state, &Viewer::new(person(0), None), Time(20))[0].held_by.is_empty());
+    let job = sample_job(2, 1001);
+    assert!(reason_views(&[gone], About::job(&job), &state, &Viewer::new(person(0), None), Time(20))[0].held_by.is_empty());
+}
+
+#[test]
+fn a_wait_for_the_next_attempt_says_which_and_why() {
+    let mut job = sample_job(1, 1000);
+    let mut spec = sample_spec("flaky");
+    spec.retry.attempts = 3;
+    job.spec = Arc::new(spec);
+    job.runs.push(ended_run(spec::EndCause::Exit { rank: 0, code: 9 }));
+    let backoff = Reason {
+        blocker: Blocker::Gate(placement::Gate::Backoff { until: Time(20_000) }),
+        held_by: vec![],
+        change: None,
+        until: Some(Time(20_000)),
+        never: false,
+    };
+    let text = |now| reason_text(&backoff, About::job(&job), Time(now));
+    assert_eq!(text(0), "attempt 2 of 3 starts in 20.0 s; attempt 1 exited with code 9");
+    assert_eq!(text(20_000), "attempt 2 of 3 is about to start; attempt 1 exited with code 9");
+}
+
+#[test]
+fn memory_that_nobody_asked_for_is_told_as_the_default() {
+    let blocker = Blocker::Memory { wanted: Bytes(6 << 30), free: Bytes(1 << 30), total: Bytes(4 << 30) };
+    let mut reason = Reason { blocker, held_by: vec![], change: None, until: None, never: true };
+    let mut spec = sample_spec("a");
+    let text = |reason: &Reason, spec: &JobSpec| reason_text(reason, About { spec, job: None }, Time(0));
+    assert!(text(&reason, &spec).contains("asks for 6 GiB"), "{}", text(&reason, &spec));
+    spec.memory = None;
+    let told = text(&reason, &spec);
+    assert!(told.contains("needs 6 GiB") && told.contains("set `memory`") && !told.contains("asks for"), "{told}");
+    reason.never = false;
+    assert!(text(&reason, &spec).contains("set `memory`"));
+}
+
+#[test]
+fn how_a_job_ended_comes_with_what_to_do() {
+    let mut job = sample_job(1, 1000);
+    job.state = JobState::Failed;
+    job.runs.push(ended_run(spec::EndCause::Limit { limit: Span::minutes(5), clean: true }));
+    assert!(job_view(&job).hint.unwrap().contains("submit it again"));
+    job.cancelled_by = Some(person(1000));
+    assert_eq!(job_view(&job).hint, None);
+}
+
+fn ended_run(cause: spec::EndCause) -> Run {
+    Run {
+        id: RunId { job: JobId::new(1), attempt: 1 },
+        grant: sample_grant(),
+        adopted: Time(1),
+        ordered_in: 1,
+        state: RunState::Ended(cause),
+        stop: None,
+        started: Some(Time(2)),
+        ended: Some(Time(3)),
+        ranks: vec![],
+        isolation: None,
+        stages: vec![],
+        usage: None,
+    }
 }
 
 #[test]

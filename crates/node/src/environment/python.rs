@@ -33,12 +33,18 @@ pub(super) fn choose(wanted: Option<&str>, owner: &Identity) -> Result<(Interpre
         found.push(Interpreter { path, version: answer.version, reachable });
         platforms.push(format!("{}-{}", answer.machine, answer.libc));
         // Asking the rest costs time, and the first that fits is the one taken.
-        if let Ok(index) = EnvironmentError::of_python(&found, wanted) {
+        if let Ok(index) = fitting(&found, wanted) {
             return Ok((found.swap_remove(index), platforms.swap_remove(index)));
         }
     }
-    let index = EnvironmentError::of_python(&found, wanted)?;
+    let index = fitting(&found, wanted)?;
     Ok((found.swap_remove(index), platforms.swap_remove(index)))
+}
+
+/// Which of the interpreters is the one to take.
+fn fitting(found: &[Interpreter], wanted: Option<&str>) -> Result<usize, EnvironmentError> {
+    let chosen = frameworks::environment::choose_python(wanted, found)?;
+    Ok(found.iter().position(|python| python == chosen).unwrap_or(0))
 }
 
 /// Names on the search path first, then where versions usually lie side by side.

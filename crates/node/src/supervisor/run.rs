@@ -9,7 +9,7 @@ use frameworks::{LaunchInput, Process};
 use machine::DeviceNode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sandbox::{RankEvent, RankProcess, Started, Workload};
-use spec::{EndCause, Mount, RankState, Span, StopOrder, Usage};
+use spec::{EndCause, Mount, RankState, SignalTo, Span, StopOrder, Usage};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -90,10 +90,12 @@ impl Keeper {
             scratch: "/tmp",
             identity: &order.owner,
         })
-        .map_err(|error| EndCause::StartFailed { message: error.to_string(), hint: error.hint() })?;
+        .map_err(|error| EndCause::StartFailed { message: error.to_string(), hint: error.hint(), missing: false })?;
         let workload = self.workload(processes, environment);
-        let started =
-            sandbox::start(&workload).map_err(|error| EndCause::StartFailed { message: error.to_string(), hint: error.hint() })?;
+        let started = sandbox::start(&workload).map_err(|error| {
+            let missing = matches!(error, sandbox::SandboxError::Start { missing: true, .. });
+            EndCause::StartFailed { message: error.to_string(), hint: error.hint(), missing }
+        })?;
         let ranks = self.file.order.spec.ranks;
         let outputs = (0..ranks).map(|rank| OutputWriter::new(&self.files.dir, rank)).collect();
         self.note(&Entry::Isolation { report: started.isolation.clone() });
@@ -168,9 +170,9 @@ impl Keeper {
             while let Some(event) = gang.started.next_event() {
                 match self.record(&event, &mut told_running) {
                     Recorded::Event(event) => events.push(event),
-                    Recorded::StartFailed(message) => {
+                    Recorded::StartFailed { message, missing } => {
                         gang.started.kill();
-                        return EndCause::StartFailed { message, hint: None };
+                        return EndCause::StartFailed { message, hint: None, missing };
                     }
                     Recorded::Over => over = true,
                     Recorded::Nothing => {}
@@ -179,7 +181,7 @@ impl Keeper {
             for action in events.into_iter().flat_map(|event| conduct.on(event)).collect::<Vec<_>>() {
                 match action {
                     Action::Signal => {
-                        if let Err(error) = gang.started.signal(spec.checkpoint.signal.number()) {
+                        if let Err(error) = gang.started.signal(spec.checkpoint.signal.number(), spec.checkpoint.to == SignalTo::All) {
                             say!("{error}");
                         }
                     }
@@ -250,7 +252,11 @@ impl Keeper {
                 self.note(&Entry::Rank { rank: *rank, state: RankState::Signalled { signal: *signal }, pid: None, at });
                 Recorded::Event(Event::Signalled { rank: *rank, signal: *signal })
             }
-            RankEvent::StartFailed { rank, message } => Recorded::StartFailed(format!("rank {rank}: {message}")),
+            RankEvent::StartFailed { rank, message, missing } => {
+                // In a gang the rank that could not be started is worth a word.
+                let message = if self.file.order.spec.ranks > 1 { format!("rank {rank}: {message}") } else { message.clone() };
+                Recorded::StartFailed { message, missing: *missing }
+            }
             RankEvent::AllDone => Recorded::Over,
         }
     }
@@ -304,7 +310,7 @@ impl Timers {
 
 enum Recorded {
     Event(Event),
-    StartFailed(String),
+    StartFailed { message: String, missing: bool },
     Over,
     Nothing,
 }

@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     ("fork_bomb_ends", fork_bomb_ends),
     ("ignored_signal_then_kill", ignored_signal_then_kill),
     ("signals_reach_the_group", signals_reach_the_group),
+    ("signals_can_spare_the_helpers", signals_can_spare_the_helpers),
     ("private_tmp", private_tmp),
     ("workdir_below_tmp", workdir_below_tmp),
     ("shared_memory_has_its_size", shared_memory_has_its_size),
@@ -170,7 +171,7 @@ fn ignored_signal_then_kill(directory: &Path) {
     let mut terminated = false;
     let outcome = run_with(&scripts(directory, &[script]), |started, event| {
         if matches!(event, RankEvent::Running { .. }) {
-            started.signal(libc::SIGTERM).unwrap();
+            started.signal(libc::SIGTERM, true).unwrap();
             terminated = true;
             started.kill();
         }
@@ -185,12 +186,30 @@ fn signals_reach_the_group(directory: &Path) {
     let outcome = run_with(&scripts(directory, &[&script]), |started, event| {
         if matches!(event, RankEvent::Running { .. }) {
             wait_for(|| std::fs::metadata(ready.join("yes"))).unwrap();
-            started.signal(libc::SIGUSR1).unwrap();
+            started.signal(libc::SIGUSR1, true).unwrap();
         }
     })
     .unwrap();
     // The shell's own child, in the same group, dies of the signal; the shell says so.
     assert!(outcome.text(0).ends_with("saved\n"), "{}", outcome.text(0));
+    assert!(outcome.events.contains(&RankEvent::Exited { rank: 0, code: 3 }));
+}
+
+fn signals_can_spare_the_helpers(directory: &Path) {
+    let ready = open_directory(directory.join("ready"));
+    // Without a handler the helper would die of it; with one that speaks, the test sees whether it came.
+    let script = format!(
+        "(trap 'echo helper hit' USR1; while :; do sleep 0.02; done) & trap 'sleep 0.1; echo saved; exit 3' USR1; touch {}/yes; while :; do sleep 0.05; done",
+        ready.display()
+    );
+    let outcome = run_with(&scripts(directory, &[&script]), |started, event| {
+        if matches!(event, RankEvent::Running { .. }) {
+            wait_for(|| std::fs::metadata(ready.join("yes"))).unwrap();
+            started.signal(libc::SIGUSR1, false).unwrap();
+        }
+    })
+    .unwrap();
+    assert_eq!(outcome.text(0), "saved\n");
     assert!(outcome.events.contains(&RankEvent::Exited { rank: 0, code: 3 }));
 }
 
@@ -404,7 +423,7 @@ fn program_not_found(directory: &Path) {
         workload.processes[0].workdir = workdir.into();
         let outcome = run(&workload);
         match &outcome.events[..] {
-            [RankEvent::StartFailed { rank: 0, message }, RankEvent::AllDone] => message.clone(),
+            [RankEvent::StartFailed { rank: 0, message, missing: true }, RankEvent::AllDone] => message.clone(),
             other => panic!("{other:?}"),
         }
     };

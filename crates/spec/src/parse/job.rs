@@ -7,8 +7,9 @@ use crate::parse::reader::Reader;
 use crate::parse::table::{self, About, Field, Shape};
 use crate::words::Word;
 use crate::{
-    Checkpoint, Environment, Isolation, IsolationLevel, JobSpec, Launch, Mount, Network, Notify, NotifyOn, Packages, Retry, RetryOn, Work,
-    limits, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount, parse_signal, parse_span, split_command,
+    Checkpoint, Environment, Isolation, IsolationLevel, JobSpec, Launch, Mount, Network, Notify, NotifyOn, Packages, Retry, RetryOn,
+    SignalTo, Work, limits, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount, parse_signal, parse_span,
+    split_command,
 };
 
 /// A job while its file is read.
@@ -16,7 +17,6 @@ pub(crate) struct Draft {
     pub spec: JobSpec,
     /// Which of `command` and `script` has been read.
     pub work: Option<&'static str>,
-    pub grace_given: bool,
 }
 
 pub(crate) fn listing() -> Vec<&'static About> {
@@ -184,7 +184,8 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
             name: "mounts",
             shape: Shape::OneOrMany(&Shape::Either(&[Shape::Grammar(&table::MOUNT), Shape::Mapping(mount_fields)])),
             summary: "Paths of the machine that the ranks see elsewhere: `source:target`, `source:target:ro`, or a mapping.",
-            detail: "A relative source is below the folder the job is submitted from. Targets are absolute and outside of `/proc`, `/sys` and `/dev`.",
+            detail: "A relative source is below the folder the job is submitted from. Targets are absolute and outside of `/proc`, `/sys` and `/dev`. \
+                     A target exists on the machine already, or is new directly below `/` or anywhere below `/tmp`: no directory is ever made on the machine.",
             default: "none",
             examples: &[
                 "mounts: [/data/images:/images:ro, results:/out]",
@@ -241,7 +242,8 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
         about: About {
             name: "limit",
             shape: Shape::Grammar(&table::SPAN),
-            summary: "How long a run may take before it is stopped.",
+            summary: "How long a run may take before it is asked to end.",
+            detail: "Then the signal and the grace of `checkpoint` follow, and the kill; exit code 124. To be done by a fixed time, count the grace off the limit.",
             default: "none",
             examples: &["limit: 2h30m", "limit: 1-12:00:00"],
             elsewhere: &["time", "timeout", "max_duration", "walltime", "time_limit", "deadline"],
@@ -288,17 +290,16 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
         about: About {
             name: "checkpoint",
             shape: Shape::Mapping(checkpoint_fields),
-            summary: "How the job saves its work when it is asked to stop.",
+            summary: "How the job saves its work when it is asked to end: at its `limit`, when it is cancelled, or when another rank failed.",
+            detail: "The signal is sent at that moment, to the main process of each rank, and what still runs after the grace is killed; the grace comes on top of the limit. \
+                     A `script` is a shell: begin its last command with `exec`, or write `to: all` to signal the programs it runs too. \
+                     Ranks that all leave with code 0 after the limit have saved their work: `retry: {attempts: 9, on: [limit]}` goes on with it.",
             default: "SIGTERM, then 30 seconds",
             examples: &["checkpoint: {signal: USR1, grace: 2m}"],
             elsewhere: &["grace", "signal", "stop_duration", "stop_signal", "stop_grace_period", "termination_grace_period_seconds"],
             ..PLAIN
         },
-        read: |draft, reader, node| {
-            let mut checkpoint = (draft.spec.checkpoint, false);
-            reader.mapping(node, &CHECKPOINT, &mut checkpoint);
-            (draft.spec.checkpoint, draft.grace_given) = checkpoint;
-        },
+        read: |draft, reader, node| reader.mapping(node, &CHECKPOINT, &mut draft.spec.checkpoint),
     },
     Field {
         about: About {
@@ -490,7 +491,7 @@ static RETRY: [Field<Retry>; 3] = [
         about: About {
             name: "on",
             shape: Shape::OneOrMany(&Shape::Word(RetryOn::NAMES)),
-            summary: "After which ends: `error` (own exit code or signal), `out-of-memory`, `limit`, `lost` (machine or supervisor went away), `start` (could not be started).",
+            summary: "After which ends: `error` (own exit code or signal), `out-of-memory`, `limit`, `lost` (machine or supervisor went away), `start` (could not be started, for a reason that may pass), `missing` (the program, folder or mount that the job names is not there).",
             default: "lost",
             examples: &["[lost, error]"],
             elsewhere: &["on_events", "conditions", "when"],
@@ -515,7 +516,7 @@ static RETRY: [Field<Retry>; 3] = [
     },
 ];
 
-static CHECKPOINT: [Field<(Checkpoint, bool)>; 2] = [
+static CHECKPOINT: [Field<Checkpoint>; 3] = [
     Field {
         about: About {
             name: "signal",
@@ -525,7 +526,7 @@ static CHECKPOINT: [Field<(Checkpoint, bool)>; 2] = [
             examples: &["USR1"],
             ..PLAIN
         },
-        read: |(checkpoint, _), reader, node| checkpoint.signal = reader.read(node, parse_signal).unwrap_or(checkpoint.signal),
+        read: |checkpoint, reader, node| checkpoint.signal = reader.read(node, parse_signal).unwrap_or(checkpoint.signal),
     },
     Field {
         about: About {
@@ -537,10 +538,19 @@ static CHECKPOINT: [Field<(Checkpoint, bool)>; 2] = [
             elsewhere: &["timeout", "wait", "period", "duration"],
             ..PLAIN
         },
-        read: |(checkpoint, given), reader, node| {
-            *given = true;
-            checkpoint.grace = reader.read(node, parse_span).unwrap_or(checkpoint.grace);
+        read: |checkpoint, reader, node| checkpoint.grace = reader.read(node, parse_span).unwrap_or(checkpoint.grace),
+    },
+    Field {
+        about: About {
+            name: "to",
+            shape: Shape::Word(SignalTo::NAMES),
+            summary: "`main` signals the process that each rank was started as, `all` its whole process group.",
+            default: "main",
+            examples: &["all"],
+            elsewhere: &["who", "target", "receiver"],
+            ..PLAIN
         },
+        read: |checkpoint, reader, node| checkpoint.to = reader.word(node).unwrap_or_default(),
     },
 ];
 

@@ -12,13 +12,13 @@ pub use queues::parse_queues;
 pub use reference::job_reference;
 pub use schema::job_schema;
 
+use crate::JobSpec;
 use crate::field_error::{FieldError, Quoted};
 use crate::parse::job::{Draft, JOB};
 use crate::parse::node::{Kind, Node, Value, clean, load};
 use crate::parse::reader::Reader;
 use crate::problem::{Place, Problems};
 use crate::rules::violations;
-use crate::{JobSpec, Span};
 
 /// What a job file is read against. The reader itself touches no file.
 pub struct ParseContext<'a> {
@@ -41,7 +41,7 @@ pub fn parse_job(text: &str, context: &ParseContext<'_>) -> Result<JobSpec, Prob
     let text = clean(text);
     let mut reader = Reader::new(&context.workdir, context.read);
     let spec = JobSpec::command_job(context.default_name.clone(), Vec::new(), context.workdir.clone());
-    let mut draft = Draft { spec, work: None, grace_given: false };
+    let mut draft = Draft { spec, work: None };
     if let Some(root) = root(&text, "a job file", "command: python train.py", script, &mut reader) {
         if script && !knows_any(&root) {
             reader.wrong(START, FieldError::new("this is a script and not a job file").hint(SCRIPT));
@@ -89,10 +89,6 @@ fn complete(draft: &mut Draft, root: &Node, reader: &mut Reader<'_>) {
     if draft.work.is_none() && !reader.complained_of(&["command", "script"]) {
         let error = FieldError::new("the job has neither command nor script").hint("add a line such as: command: python train.py");
         reader.wrong(root.place, error);
-    }
-    // Nobody who limits a job to ten seconds has to know of the grace.
-    if let Some(limit) = draft.spec.limit.filter(|limit| !draft.grace_given && *limit >= Span::seconds(1)) {
-        draft.spec.checkpoint.grace = draft.spec.checkpoint.grace.min(limit);
     }
     for violation in violations(&draft.spec) {
         let nothing_read = draft.work.is_none() && violation.path == "command";

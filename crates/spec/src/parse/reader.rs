@@ -207,10 +207,14 @@ impl<'a> Reader<'a> {
         let lower = name.to_lowercase().replace('-', "_");
         let elsewhere = table.iter().find(|about| about.elsewhere.contains(&lower.as_str())).map(|about| about.name);
         let names: Vec<&str> = table.iter().map(|about| about.name).collect();
-        let hint = match elsewhere.or_else(|| nearest(name, names.iter().copied())) {
+        let holder = table.iter().map(|about| about.name).find(|field| part_of(field, &lower, table));
+        let hint = match holder.or(elsewhere).or_else(|| nearest(name, names.iter().copied())) {
             Some(meant) => {
                 self.meant.insert(self.path_of(meant));
-                format!("did you mean '{meant}'?")
+                match part_of(meant, &lower, table) {
+                    true => format!("{name} is a part of {meant}: write {meant}: {{{lower}: ...}}"),
+                    false => format!("did you mean '{meant}'?"),
+                }
             }
             None if name == "<<" => "merge keys are not part of YAML 1.2; write the fields out".to_string(),
             None => format!("the fields are {}", names.join(", ")),
@@ -275,6 +279,14 @@ fn bare_number(text: &str, grammar: &str) -> FieldError {
     }
     .unwrap_or_else(|| {
         FieldError::new(format!("{} is a number, and text is needed", Quoted(text))).hint(format!("write '{text}' in quotes"))
+    })
+}
+
+/// Whether the field is a mapping with a part of this name.
+fn part_of(field: &str, name: &str, table: &[&'static About]) -> bool {
+    table.iter().any(|about| match about.shape {
+        Shape::Mapping(listing) if about.name == field => listing().iter().any(|part| part.name == name),
+        _ => false,
     })
 }
 

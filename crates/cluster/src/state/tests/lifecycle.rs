@@ -44,13 +44,13 @@ fn a_job_goes_from_waiting_to_succeeded() {
 #[test]
 fn the_end_decides_state_code_and_sentence() {
     let oom = EndCause::OutOfMemory { rank: Some(0), limit: Bytes::gib(2), peak: Bytes::gib(2) };
-    let start_failed = EndCause::StartFailed { message: "no such directory: /data".into(), hint: None };
+    let start_failed = EndCause::StartFailed { message: "no such directory: /data".into(), hint: None, missing: false };
     for (cause, code, outcome) in [
         (EndCause::Exit { rank: 0, code: 3 }, 3, "exited with code 3"),
         (EndCause::Exit { rank: 0, code: 127 }, 127, "exited with code 127: 'work', or a command inside the script, was not found"),
         (EndCause::Signalled { rank: 0, signal: 11 }, 139, "ended by SIGSEGV (segmentation fault)"),
         (oom, 137, "ran out of memory: it held 2 GiB, peaked at 2 GiB, and the kernel killed it"),
-        (EndCause::Limit { limit: Span::minutes(5) }, 124, "stopped at its time limit of 5m 0s"),
+        (EndCause::Limit { limit: Span::minutes(5), clean: false }, 124, "stopped at its time limit of 5m 0s"),
         (start_failed, 125, "could not be started: no such directory: /data"),
         (lost(), 125, "was lost: the machine restarted"),
         (EndCause::Stopped, 125, "stopped on its machine: nobody had cancelled the job here"),
@@ -237,34 +237,4 @@ fn submissions_are_refused_for_a_reason() {
     let limits = Limits { runs: Some(1), ..Limits::default() };
     let changed = Command::Queues { queues: queues.into_iter().map(|queue| Queue { limits, ..queue }).collect(), at: desk.now };
     assert!(desk.apply(changed).replan);
-}
-
-#[test]
-fn a_key_is_one_job_of_one_person() {
-    let mut desk = Desk::new();
-    let submit = |number, uid, key: &str| Command::Submit {
-        number,
-        spec: Arc::new(sample::spec("a")),
-        owner: sample::person("x", uid),
-        key: Some(key.into()),
-        ended: vec![],
-        at: spec::Time(1),
-    };
-    let _ = desk.apply(submit(1, 1000, "k"));
-    assert!(matches!(desk.refused(submit(2, 1000, "k")), Refusal::Inconsistent(_)));
-    let _ = desk.apply(submit(2, 1001, "k"));
-    let _ = desk.cancel(JobId::new(1), false);
-    assert_eq!(desk.state.submitted_as(1000, "k"), Some(JobId::new(1)), "a key outlives its job");
-    assert_eq!(desk.state.submitted_as(1001, "k"), Some(JobId::new(2)));
-    assert_eq!(desk.state.submitted_as(1002, "k"), None);
-}
-
-#[test]
-fn only_the_newest_keys_are_remembered() {
-    let mut keys = super::super::Keys::default();
-    (0..10_001).for_each(|n| keys.insert(7, &n.to_string(), JobId::new(n)));
-    assert_eq!(keys.get(7, "0"), None);
-    assert_eq!(keys.get(7, "1"), Some(JobId::new(1)));
-    keys.insert(7, "1", JobId::new(1));
-    assert_eq!(keys.order.len(), keys.jobs.len());
 }

@@ -51,6 +51,7 @@ fn anything(random: &mut Random, desk: &Desk) -> Command {
             let generation = desk.state.assignment("m0").generation.saturating_sub(random.below(3));
             Command::Observe { report: Report { machine: "m0".into(), generation, runs }, at }
         }
+        95..97 => Command::Forget { numbers: desk.state.forgettable(&[random.below(9), random.below(40), random.below(90)]), at },
         _ => Command::Wake { at },
     }
 }

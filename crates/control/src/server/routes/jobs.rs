@@ -119,12 +119,14 @@ fn array_view(app: &App, id: spec::JobId, tasks: Vec<JobRow>, viewer: &Viewer) -
     };
     let shown = app.shared.view.read().view(&job, viewer, app.shared.now());
     let outcome = row.ended.and(row.note.clone());
-    Ok(JobView { spec: shown.spec, reasons: shown.reasons, planned_start: shown.planned_start, outcome, runs: vec![], tasks, row })
+    let failed = tasks.iter().find(|task| task.state == JobState::Failed.name());
+    let hint = failed.map(|task| format!("`ashlar why {}` tells how the first of them failed", task.id));
+    Ok(JobView { spec: shown.spec, reasons: shown.reasons, planned_start: shown.planned_start, outcome, hint, runs: vec![], tasks, row })
 }
 
 pub async fn why(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>, Id(id): Id) -> Reply<WhyView> {
-    let JobView { row, reasons, planned_start, outcome, .. } = blocking(move || view(&app, id, &viewer)).await?;
-    Ok(Json(WhyView { id: row.id, state: row.state, reasons, planned_start, outcome }))
+    let JobView { row, reasons, planned_start, outcome, hint, .. } = blocking(move || view(&app, id, &viewer)).await?;
+    Ok(Json(WhyView { id: row.id, state: row.state, reasons, planned_start, outcome, hint }))
 }
 
 #[cfg(test)]

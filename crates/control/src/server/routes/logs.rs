@@ -73,7 +73,7 @@ fn read(app: &App, id: JobId, viewer: &Viewer, ask: Ask) -> Result<(Option<RunId
         None => job.runs.last(),
         Some(attempt) => {
             let run = job.runs.iter().find(|run| run.id.attempt == attempt);
-            Some(run.ok_or_else(|| Failure::input(format!("job {id} has had {} runs, and none with number {attempt}", job.runs.len())))?)
+            Some(run.ok_or_else(|| Failure::input(format!("job {id} has no run with number {attempt}; it has had {}", job.runs.len())))?)
         }
     };
     let Some(run) = run else {

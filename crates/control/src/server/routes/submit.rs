@@ -47,8 +47,13 @@ pub async fn submit(
         true => vec![].into_iter(),
         false => app.shared.ask(|reply| Request::Submit { jobs, owner: viewer.identity, reply }).await?.into_iter(),
     };
-    let results = results.into_iter().map(|result| result.unwrap_or_else(|| answered(answers.next()))).collect();
-    Ok(Json(SubmitReply { results }))
+    let results: Vec<SubmitResult> = results.into_iter().map(|result| result.unwrap_or_else(|| answered(answers.next()))).collect();
+    match <[SubmitResult; 1]>::try_from(results) {
+        // Of one job the status tells what became of it.
+        Ok([SubmitResult::Refused(body)]) => Err(Failure(body)),
+        Ok([accepted]) => Ok(Json(SubmitReply { results: vec![accepted] })),
+        Err(results) => Ok(Json(SubmitReply { results })),
+    }
 }
 
 fn answered(answer: Option<Answer>) -> SubmitResult {
@@ -108,10 +113,11 @@ pub async fn plan(
     let (checker, asker) = (app.clone(), viewer.clone());
     let spec = blocking(move || check(&checker, &spec, None, &asker).map(|()| Arc::new(spec)).map_err(Failure)).await?;
     let owner = viewer.identity.clone();
+    let asked = spec.clone();
     let found = app.shared.ask(|reply| Request::WhatIf { spec, owner, reply }).await?;
     let found = found.map_err(|why| Failure(refusal(&why)))?;
     let now = app.shared.now();
-    let view = views::plan_view(&found, &app.shared.view.read().state, &viewer, now);
+    let view = views::plan_view(&found, &asked, &app.shared.view.read().state, &viewer, now);
     debug_assert!(view.verdict == PlanVerdict::StartsNow || !view.reasons.is_empty(), "a wait has a reason");
     Ok(Json(view))
 }

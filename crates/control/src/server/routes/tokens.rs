@@ -58,7 +58,7 @@ pub async fn revoke(State(app): State<Arc<App>>, Extension(viewer): Extension<Vi
     let (finder, wanted) = (app.clone(), id.clone());
     let token = blocking(move || Ok(finder.shared.reader.token(&wanted)?)).await?;
     if !token.is_some_and(|token| viewer.may_see_uid(token.uid)) {
-        return Err(Failure::new(ErrorKind::NotFound, "there is no such token").hint("`GET /v1/tokens` lists yours"));
+        return Err(Failure::new(ErrorKind::NotFound, "there is no such token").hint("`ashlar token list` lists yours"));
     }
     app.shared.ask(|reply| Request::DropToken { id, reply }).await?;
     Ok(Json(serde_json::json!({})))
