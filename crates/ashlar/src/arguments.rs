@@ -69,9 +69,12 @@ pub enum Command {
     Nvml,
 }
 
+/// Where it exists.
+pub const DEFAULT_ADMIN_GROUP: &str = "ashlar-admin";
+
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ashlar up\n  ashlar up --print-unit > /etc/systemd/system/ashlar.service\n  ashlar up --listen 0.0.0.0:7443    # TLS and tokens, see `ashlar token`"
+    after_help = "Examples:\n  ashlar up\n  ashlar up --print-unit > /etc/systemd/system/ashlar.service\n  ashlar up --listen 0.0.0.0:7443    # TLS and tokens, see `ashlar token`\n  ashlar up --keep-finished 90d      # older jobs and their output are forgotten"
 )]
 pub struct Up {
     /// Print a systemd unit file for this node and exit
@@ -81,8 +84,11 @@ pub struct Up {
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<std::net::SocketAddr>,
     /// Members of this group see and cancel everything, as root does
-    #[arg(long, value_name = "GROUP", default_value = "ashlar-admin")]
+    #[arg(long, value_name = "GROUP", default_value = DEFAULT_ADMIN_GROUP)]
     pub admin_group: String,
+    /// Finished jobs to remember, with their output: so many, or for so long, or both (90d,100000), or all
+    #[arg(long, value_name = "KEEP", default_value_t)]
+    pub keep_finished: control::Retention,
 }
 
 /// Flags that describe a job, as in a job file.

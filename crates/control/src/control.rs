@@ -4,6 +4,7 @@ use crate::clock::Source;
 use crate::engine::{Engine, NodeLink, Request, Shared, Unavailable};
 use crate::lock::{DirLock, LockError};
 use crate::log::{LogError, quick_check};
+use crate::retention::{self, Keeper, Retention, RetentionError};
 use crate::server::{ListenError, Server, Settings, gid_of};
 use cluster::{Answer, Refusal};
 use machine::Machine;
@@ -25,6 +26,8 @@ pub struct Options {
     /// Members may see and cancel everything.
     pub admin_group: String,
     pub policy: Policy,
+    /// What is kept of jobs that ended.
+    pub retention: Retention,
     pub clock: Source,
     pub link: NodeLink,
     /// Of the program, as replies show it.
@@ -38,6 +41,7 @@ impl Options {
             tcp: None,
             admin_group: "ashlar-admin".into(),
             policy: Policy::default(),
+            retention: Retention::default(),
             clock: Source::system(),
             link,
             version: version.into(),
@@ -98,6 +102,8 @@ impl QueueError {
 /// written, the state is saved, the lock is given up.
 pub struct Control {
     server: Option<Server>,
+    keeper: Option<Keeper>,
+    retention: Retention,
     engine: Engine,
     queues: PathBuf,
     _lock: DirLock,
@@ -109,7 +115,7 @@ impl Control {
     /// # Errors
     /// [`StartError`], with a hint where a person can act.
     pub fn start(options: Options) -> Result<Control, StartError> {
-        let Options { dir, tcp, admin_group, policy, clock, link, version } = options;
+        let Options { dir, tcp, admin_group, policy, retention, clock, link, version } = options;
         let lock = DirLock::take(&dir)?;
         let engine = Engine::start(&dir, policy, clock, link)?;
         let queues = dir.join(QUEUES_FILE);
@@ -118,7 +124,8 @@ impl Control {
         open_way(&dir)?;
         let server = Server::start(engine.shared.clone(), settings)?;
         check_in_background(&engine.shared);
-        Ok(Control { server: Some(server), engine, queues, _lock: lock })
+        let keeper = Keeper::start(engine.shared.clone(), retention).map_err(|source| LockError::Io { path: dir.clone(), source })?;
+        Ok(Control { server: Some(server), keeper: Some(keeper), retention, engine, queues, _lock: lock })
     }
 
     /// A machine is there, or found its hardware changed. Its whole assignment comes back through
@@ -155,6 +162,15 @@ impl Control {
         reload(&self.engine.shared, &self.queues)
     }
 
+    /// Forgets what need not be remembered any more, as the thread does from time to time, and gives how many jobs
+    /// that were. Blocking.
+    ///
+    /// # Errors
+    /// [`RetentionError`]; what was forgotten until then stays forgotten.
+    pub fn forget_old(&self) -> Result<usize, RetentionError> {
+        retention::pass(&self.engine.shared, &self.retention, true)
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.engine.shared.dir.join(api::SOCKET_NAME)
     }
@@ -173,6 +189,7 @@ impl Control {
 impl Drop for Control {
     fn drop(&mut self) {
         self.server = None;
+        self.keeper = None;
         self.engine.stop();
     }
 }

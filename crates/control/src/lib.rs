@@ -10,6 +10,7 @@ mod control;
 mod engine;
 mod lock;
 mod log;
+mod retention;
 mod server;
 mod views;
 
@@ -18,3 +19,4 @@ pub use control::{Control, Options, StartError};
 pub use engine::{LogSource, NodeLink, Unavailable};
 pub use lock::{DirLock, LockError};
 pub use log::LogError;
+pub use retention::{Retention, RetentionError};

@@ -1,6 +1,7 @@
 //! The whole control plane over its socket, with a machine in memory.
 
 mod common;
+mod retention;
 
 use api::{Client, ClientError, ErrorKind, JobQuery, LogRequest, PlanVerdict, SubmitItem, SubmitResult, TokenRequest};
 use common::{World, job};

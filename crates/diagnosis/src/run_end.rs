@@ -36,7 +36,7 @@ pub enum End<'a> {
     /// The time limit, as people write it ("1h 0m").
     Limit {
         limit: &'a str,
-        /// Every rank ended by itself with code 0 after it had been asked to.
+        /// Every rank ended by itself in time, with code 0 or 128 + the signal, after it had been asked to.
         clean: bool,
     },
     /// A stop order was carried out; who gave it, where known.
@@ -97,14 +97,14 @@ fn limited(limit: &str, clean: bool) -> Finding {
         true => (
             "run.limit-saved",
             Severity::Warning,
-            "asked to end, it left with code 0 in time, so the work it saved can be gone on with",
+            "asked to end, it left by itself in time, so the work it saved can be gone on with",
             "submit it again to go on from its checkpoint, or let `retry: {attempts: 9, on: [limit]}` do so",
         ),
         false => (
             "run.limit",
             Severity::Error,
             "",
-            "raise `limit`, or save the work at the checkpoint signal, leave with code 0, and let `retry: {on: [limit]}` continue it",
+            "raise `limit`, or save the work at the checkpoint signal, leave with code 0 within the grace, and let `retry: {on: [limit]}` continue it",
         ),
     };
     let title = if clean { format!("reached its time limit of {limit}") } else { format!("stopped at its time limit of {limit}") };
@@ -290,7 +290,7 @@ mod tests {
             (
                 End::Limit { limit: "1h 0m", clean: true },
                 "run.limit-saved",
-                "reached its time limit of 1h 0m: asked to end, it left with code 0 in time, so the work it saved can be gone on with",
+                "reached its time limit of 1h 0m: asked to end, it left by itself in time, so the work it saved can be gone on with",
             ),
             (End::Stopped { by: Some("ada") }, "run.stopped", "cancelled by ada"),
             (End::Stopped { by: None }, "run.stopped", "stopped on its machine: nobody had cancelled the job here"),

@@ -44,7 +44,7 @@ pub struct Conduct {
     ranks_left: u32,
     cause: Option<EndCause>,
     killed: bool,
-    /// A rank left otherwise than by itself with code 0.
+    /// A rank left otherwise than by itself with code 0 or, asked to end, with 128 + the signal it was asked with.
     unclean: bool,
 }
 
@@ -57,7 +57,8 @@ impl Conduct {
         match event {
             Event::Exited { rank, code } => {
                 self.ranks_left = self.ranks_left.saturating_sub(1);
-                self.unclean |= code != 0;
+                let as_asked = self.cause.is_some() && code == 128 + self.checkpoint.signal.number();
+                self.unclean |= code != 0 && !as_asked;
                 if code == 0 { vec![] } else { self.end(EndCause::Exit { rank, code }, false) }
             }
             Event::Signalled { rank, signal } => {
@@ -160,7 +161,9 @@ mod tests {
 
     #[test]
     fn ranks_that_all_leave_well_after_the_limit_have_ended_clean() {
-        let ends: [(&[Event], bool); 5] = [
+        let ends: [(&[Event], bool); 6] = [
+            // What a program that handles SIGTERM says of itself by custom; a shell would say it of a dead child.
+            (&[Event::Exited { rank: 0, code: 143 }, Event::Exited { rank: 1, code: 0 }], true),
             (&[Event::Exited { rank: 0, code: 0 }, Event::Exited { rank: 1, code: 0 }], true),
             (&[Event::Exited { rank: 0, code: 0 }, Event::Exited { rank: 1, code: 1 }], false),
             (&[Event::Exited { rank: 0, code: 0 }, Event::Signalled { rank: 1, signal: 10 }], false),

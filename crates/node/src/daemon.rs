@@ -126,6 +126,14 @@ impl Node {
         let ended = over && data.is_empty();
         Ok((begin, data, ended))
     }
+
+    /// Removes the output of ended runs that `remembered` says no to. Blocking; safe beside the node's own thread, which
+    /// puts a run away only after its end is remembered.
+    pub fn remove_outputs(&self, remembered: &dyn Fn(RunId) -> bool) {
+        for problem in self.state.remove_outputs(remembered) {
+            tracing::warn!("{problem}");
+        }
+    }
 }
 
 impl Drop for Node {

@@ -69,6 +69,14 @@ impl StateFiles {
         if live.dir.is_dir() { live } else { RunFiles { dir: self.logs().join(run.to_string()) } }
     }
 
+    /// Removes the folders of ended runs that `remembered` says no to; gives what could not be removed, as sentences.
+    pub fn remove_outputs(&self, remembered: &dyn Fn(RunId) -> bool) -> Vec<String> {
+        let folders = std::fs::read_dir(self.logs()).into_iter().flatten().flatten();
+        let run = |name: &std::ffi::OsStr| name.to_str().and_then(|name| name.parse::<RunId>().ok());
+        let gone = folders.filter(|folder| run(&folder.file_name()).is_some_and(|run| !remembered(run))).map(|folder| folder.path());
+        gone.filter_map(|path| Some(format!("cannot remove {}: {}", path.display(), std::fs::remove_dir_all(&path).err()?))).collect()
+    }
+
     /// Makes the folders. Others may pass through to reach their environments, but not look around.
     pub fn create(&self) -> io::Result<()> {
         make_dir(&self.root, 0o711)?;
@@ -161,4 +169,30 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     drop(file);
     fs::rename(fresh, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_output_of_runs_that_nobody_remembers_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateFiles::at(dir.path());
+        state.create().unwrap();
+        for name in ["1-1", "1-2", "2.3-1", "notes"] {
+            std::fs::create_dir(state.logs().join(name)).unwrap();
+            std::fs::write(state.logs().join(name).join("output"), "x").unwrap();
+        }
+        std::fs::create_dir(state.runs().join("1-3")).unwrap();
+        assert!(state.remove_outputs(&|run| run.job.number == 2).is_empty());
+        let left = |dir: PathBuf| {
+            let mut names: Vec<_> =
+                std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(left(state.logs()), ["2.3-1", "notes"]);
+        assert_eq!(left(state.runs()), ["1-3"], "what has not ended is not output");
+    }
 }

@@ -55,7 +55,7 @@ pub enum EndCause {
     /// The limit was reached and the ranks were asked to end.
     Limit {
         limit: Span,
-        /// Every rank then ended by itself with code 0: what it saved can be gone on with.
+        /// Every rank then ended by itself in time, with code 0 or 128 + the signal: what it saved can be gone on with.
         #[serde(default)]
         clean: bool,
     },

@@ -1,6 +1,6 @@
 //! `ashlar up`: wires the daemon together and keeps it until it is told to stop.
 
-use crate::arguments::Up;
+use crate::arguments::{DEFAULT_ADMIN_GROUP, Up};
 use crate::failure::Failure;
 use crate::listing;
 use crate::program;
@@ -24,7 +24,7 @@ macro_rules! say {
 pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     let path = program::own_path().map_err(|error| Failure::internal(format!("cannot find my own program: {error}")))?;
     if up.print_unit {
-        write!(std::io::stdout(), "{}", unit(&path.display().to_string(), &place.state.display().to_string()))?;
+        write!(std::io::stdout(), "{}", unit(&path.display().to_string(), &place.state.display().to_string(), &flags(&up)))?;
         return Ok(ExitCode::SUCCESS);
     }
     log_to_stderr();
@@ -37,6 +37,7 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     let mut options = Options::new(place.state.clone(), env!("CARGO_PKG_VERSION"), link(&slot, notifier));
     options.tcp = up.listen;
     options.admin_group = up.admin_group;
+    options.retention = up.keep_finished;
     let control = Control::start(options).map_err(|error| hinted(Failure::no_node(&error), error.hint()))?;
     let node = Node::start(
         NodeOptions {
@@ -60,7 +61,7 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
 
 /// The two messages of one machine pass by function call.
 fn link(slot: &Arc<OnceLock<Node>>, notifier: Notifier) -> NodeLink {
-    let (assign, logs) = (slot.clone(), slot.clone());
+    let (assign, logs, outputs) = (slot.clone(), slot.clone(), slot.clone());
     NodeLink {
         assign: Box::new(move |assignment| {
             if let Some(node) = assign.get() {
@@ -72,6 +73,11 @@ fn link(slot: &Arc<OnceLock<Node>>, notifier: Notifier) -> NodeLink {
             let (offset, data, ended) =
                 node.output(query.run, query.rank, query.offset, query.max as usize).map_err(|error| error.to_string())?;
             Ok(LogChunk { offset, data, ended })
+        }),
+        forget: Box::new(move |remembered| {
+            if let Some(node) = outputs.get() {
+                node.remove_outputs(remembered);
+            }
         }),
         notify: Box::new(move |notice| {
             let exit_code = notice.exit_code.map_or_else(String::new, |code| code.to_string());
@@ -146,8 +152,23 @@ fn log_to_stderr() {
         .try_init();
 }
 
+/// The flags of this command that are not as they would be anyway, for the unit file.
+fn flags(up: &Up) -> String {
+    let mut flags = String::new();
+    if let Some(address) = up.listen {
+        flags.push_str(&format!(" --listen {address}"));
+    }
+    if up.admin_group != DEFAULT_ADMIN_GROUP {
+        flags.push_str(&format!(" --admin-group {}", up.admin_group));
+    }
+    if up.keep_finished != control::Retention::default() {
+        flags.push_str(&format!(" --keep-finished {}", up.keep_finished));
+    }
+    flags
+}
+
 /// `KillMode=process`: stopping the node stops no run. `Delegate=yes`: the control groups below ours are ours.
-fn unit(program: &str, state: &str) -> String {
+fn unit(program: &str, state: &str, flags: &str) -> String {
     format!(
         "[Unit]\n\
          Description=Ashlar node\n\
@@ -155,7 +176,7 @@ fn unit(program: &str, state: &str) -> String {
          \n\
          [Service]\n\
          Type=exec\n\
-         ExecStart={program} --state {state} up\n\
+         ExecStart={program} --state {state} up{flags}\n\
          ExecReload=/bin/kill -HUP $MAINPID\n\
          KillMode=process\n\
          Delegate=yes\n\

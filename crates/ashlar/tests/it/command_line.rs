@@ -114,6 +114,13 @@ fn the_unit_file_names_this_program() {
     let output = Command::new(ASHLAR).args(["up", "--print-unit"]).output().unwrap();
     let text = stdout(&output);
     assert!(text.contains(ASHLAR) && text.contains("KillMode=process") && text.contains("Delegate=yes"), "{text}");
+    assert!(text.contains(" up\n"), "{text}");
+    let flags = ["up", "--print-unit", "--keep-finished", "500,90d", "--admin-group", "wheel", "--listen", "127.0.0.1:7443"];
+    let text = stdout(&Command::new(ASHLAR).args(flags).output().unwrap());
+    assert!(text.contains(" up --listen 127.0.0.1:7443 --admin-group wheel --keep-finished 90d,500\n"), "{text}");
+    let wrong = Command::new(ASHLAR).args(["up", "--keep-finished", "soon"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(stderr(&wrong).contains("write 100000, 90d"), "{}", stderr(&wrong));
 }
 
 #[test]

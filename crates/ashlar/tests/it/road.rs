@@ -187,7 +187,7 @@ fn what_was_saved_at_the_limit_is_told_and_gone_on_with() {
     let id = node.detach(&["--limit", "1s", "--cpus", "0.1", "--memory", "32MiB"], "trap 'exit 0' TERM; while :; do sleep 0.1; done");
     assert_eq!(node.wait(&id), 124);
     let why = node.ok(&["why", &id]);
-    assert!(why.contains("left with code 0 in time") && why.contains("submit it again"), "{why}");
+    assert!(why.contains("left by itself in time") && why.contains("submit it again"), "{why}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::log::{Log, LogError, Reader};
 use api::Alarm;
 use cluster::{Core, Notice};
 use placement::Policy;
-use spec::{Assignment, Report, Time};
+use spec::{Assignment, Report, RunId, Time};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,9 +29,15 @@ pub struct NodeLink {
     pub assign: Box<dyn Fn(Assignment) + Send + Sync>,
     /// Reads a piece of output; blocking, called from a thread of its own.
     pub logs: LogSource,
+    /// Removes the output of every ended run for which the predicate says that nobody remembers its job. Blocking,
+    /// called from a thread of its own.
+    pub forget: OutputRemover,
     /// A job reached a state its owner wants to hear of. Must not block.
     pub notify: Box<dyn Fn(Notice) + Send + Sync>,
 }
+
+/// Takes what tells whether the job of a run is remembered.
+pub type OutputRemover = Box<dyn Fn(&dyn Fn(RunId) -> bool) + Send + Sync>;
 
 pub type LogSource = Box<dyn Fn(&api::LogQuery) -> Result<api::LogChunk, String> + Send + Sync>;
 

@@ -4,7 +4,7 @@ use crate::log::Token;
 use cluster::{Answer, Refusal};
 use machine::Machine;
 use placement::WhatIf;
-use spec::{Identity, JobId, JobSpec, Queue};
+use spec::{Identity, JobId, JobSpec, Queue, Time};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -50,6 +50,16 @@ pub enum Request {
         owner: Identity,
         reply: Reply<Result<WhatIf, Refusal>>,
     },
+    /// Jobs, by number, that need not be remembered any more.
+    Forget {
+        numbers: Vec<u64>,
+        reply: Reply<Answer>,
+    },
+    /// Drop records from before this time that no saved state needs, some of them; answered with how many.
+    Trim {
+        before: Time,
+        reply: Reply<usize>,
+    },
     PutToken {
         token: Token,
         reply: Reply<()>,
@@ -80,6 +90,8 @@ impl Request {
         match self {
             Request::Submit { reply, .. } => send(reply, why),
             Request::Cancel { reply, .. } | Request::Join { reply, .. } | Request::Queues { reply, .. } => send(reply, why),
+            Request::Forget { reply, .. } => send(reply, why),
+            Request::Trim { reply, .. } => send(reply, why),
             Request::WhatIf { reply, .. } => send(reply, why),
             Request::PutToken { reply, .. } | Request::DropToken { reply, .. } => send(reply, why),
             Request::Reports | Request::Stop => {}

@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// Inputs taken into one step, so that one transaction and one plan stay short.
 const BATCH_MAX: usize = 4000;
 
+/// Old records dropped at a time, so that nobody waits for it.
+const TRIM_MAX: usize = 5000;
+
 /// Waits between attempts to write again, doubled up to the second figure.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_LAST: Duration = Duration::from_secs(5);
@@ -164,6 +167,10 @@ impl Writer {
                     waiters.push(Waiter::One(reply));
                     inputs.push(Input::Queues { queues });
                 }
+                Request::Forget { numbers, reply } => {
+                    waiters.push(Waiter::One(reply));
+                    inputs.push(Input::Forget { numbers });
+                }
                 Request::Reports | Request::Stop => {}
                 other => after.push(other),
             }
@@ -196,7 +203,7 @@ impl Writer {
         let core = &mut self.core;
         let batch = catch_unwind(AssertUnwindSafe(|| core.step(inputs, now))).map_err(|_| fault("deciding panicked"))?;
         if !batch.records.is_empty() || !batch.archived.is_empty() {
-            self.log.commit(&batch.records, &batch.archived).map_err(|error| unavailable(&error))?;
+            self.log.commit_batch(&batch).map_err(|error| unavailable(&error))?;
         }
         if !batch.records.is_empty() || planned(&self.core) != before {
             let plan = self.core.plan().clone();
@@ -234,6 +241,10 @@ impl Writer {
                 }
                 Request::DropToken { id, reply } => {
                     let _ = reply.send(self.log.drop_token(&id).map_err(|error| unavailable(&error)));
+                }
+                Request::Trim { before, reply } => {
+                    let trimmed = self.log.trim(before, TRIM_MAX).and_then(|count| self.log.shrink().map(|()| count));
+                    let _ = reply.send(trimmed.map_err(|error| unavailable(&error)));
                 }
                 other => other.refuse(&fault("a request was not understood")),
             }

@@ -7,6 +7,7 @@
 
 mod archive;
 mod error;
+mod forget;
 mod schema;
 mod token;
 
@@ -14,7 +15,7 @@ pub use archive::{Filter, Reader};
 pub use error::LogError;
 pub use token::Token;
 
-use cluster::{Command, Job};
+use cluster::{Batch, Command};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use spec::Time;
@@ -162,29 +163,36 @@ impl Log {
         Ok(Time(at.unwrap_or(0).max(0) as u64))
     }
 
-    /// Writes the records and the jobs that ended with them in one transaction. When this returns they
-    /// survive a loss of power; when it fails nothing of them is there, or all: load again to see.
-    pub fn commit(&mut self, records: &[Command], ended: &[Job]) -> Result<(), LogError> {
-        let (seq, chain) = self.write(records, ended).map_err(|error| LogError::sqlite(&self.path, error))?;
+    /// Writes the records of the batch, the jobs that ended with them, and takes out those they forget, in one
+    /// transaction. When this returns it survives a loss of power; when it fails nothing of it is there, or all: load
+    /// again to see.
+    pub fn commit_batch(&mut self, batch: &Batch) -> Result<(), LogError> {
+        let (seq, chain) = self.write(batch).map_err(|error| LogError::sqlite(&self.path, error))?;
         (self.seq, self.chain) = (seq, chain);
         Ok(())
     }
 
-    fn write(&mut self, records: &[Command], ended: &[Job]) -> rusqlite::Result<(u64, Sum)> {
+    #[cfg(test)]
+    pub fn commit(&mut self, records: &[Command], ended: &[cluster::Job]) -> Result<(), LogError> {
+        self.commit_batch(&Batch { records: records.to_vec(), archived: ended.to_vec(), ..Batch::default() })
+    }
+
+    fn write(&mut self, batch: &Batch) -> rusqlite::Result<(u64, Sum)> {
         let (mut seq, mut chain) = (self.seq, self.chain);
         let change = self.db.transaction()?;
         {
             let mut insert = change.prepare_cached("INSERT INTO log (seq, at, kind, record, sum) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-            for command in records {
+            for command in &batch.records {
                 let (kind, at) = label(command);
                 let text = serde_json::to_string(command).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
                 seq += 1;
                 chain = record_sum(&chain, seq, at, &text);
                 insert.execute(params![seq as i64, at.0 as i64, kind, text, chain])?;
             }
-            for job in ended {
+            for job in &batch.archived {
                 archive::insert(&change, job)?;
             }
+            forget::remove(&change, &batch.forgotten)?;
         }
         change.commit()?;
         Ok((seq, chain))
@@ -263,6 +271,8 @@ fn private(path: &Path) -> Result<(), LogError> {
 fn configure(db: &Connection) -> rusqlite::Result<()> {
     // Read by the first pragma: waits for a background reader that just ends its check, never for long.
     db.busy_timeout(std::time::Duration::from_secs(5))?;
+    // Only a database without tables takes this.
+    db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;

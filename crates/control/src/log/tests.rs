@@ -1,7 +1,7 @@
 use super::*;
 use crate::access::tests::person;
 use crate::views::{sample_job, sample_spec};
-use cluster::JobState;
+use cluster::{Job, JobState};
 use proptest::prelude::*;
 use spec::JobId;
 use std::sync::Arc;
@@ -100,6 +100,80 @@ fn damaged_states_fall_back_to_older_ones_and_to_all_records() {
     sql(dir.path(), "UPDATE checkpoint SET sum = x'00'");
     let (_, found) = open(dir.path());
     assert_eq!((found.state.0.len(), found.replayed, found.damage.len()), (4, 4, 2));
+}
+
+#[test]
+fn old_records_go_once_no_saved_state_needs_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path());
+    let always = Time(i64::MAX as u64);
+    log.commit(&records(1..=10), &[]).unwrap();
+    assert_eq!(log.trim(always, 100).unwrap(), 0, "no state is saved");
+    log.checkpoint(&Seen(records(1..=10))).unwrap();
+    log.commit(&records(11..=12), &[]).unwrap();
+    // Record n is of time 1000 + n.
+    for (before, most, gone) in [(Time(1005), 100, 4), (Time(1005), 100, 0), (always, 3, 3), (always, 100, 3), (always, 100, 0)] {
+        assert_eq!(log.trim(before, most).unwrap(), gone, "{before:?} {most}");
+    }
+    drop(log);
+    let (mut log, found) = open(dir.path());
+    assert_eq!((found.state.0, found.replayed), (records(1..=12), 2));
+    assert!(found.damage.is_empty());
+    // The newest record tells the time, so it stays even when a state stands for it.
+    log.checkpoint(&Seen(records(1..=12))).unwrap();
+    sql(dir.path(), "DELETE FROM checkpoint WHERE seq = 10");
+    assert_eq!(log.trim(always, 100).unwrap(), 1);
+    drop(log);
+    let (log, found) = open(dir.path());
+    assert_eq!((found.state.0.len(), found.last), (12, Time(1012)));
+    drop(log);
+    // Without the state that stands for them, a start with half of the records is no start.
+    sql(dir.path(), "DELETE FROM checkpoint");
+    let refused = Log::open(dir.path()).unwrap().recover::<Seen>().unwrap_err();
+    assert!(matches!(refused, LogError::DamagedMiddle { .. }), "{refused}");
+}
+
+#[test]
+fn forgotten_jobs_leave_with_their_record_and_give_their_room_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path());
+    let jobs: Vec<Job> = (1..=400).map(|number| ended(number, None, 1000, JobState::Succeeded)).collect();
+    log.commit(&records(1..=400), &jobs).unwrap();
+    let pair = [ended(500, Some(0), 1000, JobState::Succeeded), ended(500, Some(1), 1000, JobState::Failed)];
+    log.commit(&[], &pair).unwrap();
+    let reader = Reader::open(dir.path()).unwrap();
+    let size = |log: &Log| {
+        log.db.pragma_update(None, "wal_checkpoint", "TRUNCATE").unwrap();
+        std::fs::metadata(dir.path().join(FILE_NAME)).unwrap().len()
+    };
+    let before = size(&log);
+    let numbers: Vec<u64> = (1..=399).collect();
+    let forget = Command::Forget { numbers: numbers.clone(), at: Time(5000) };
+    log.commit_batch(&Batch { records: vec![forget], forgotten: numbers, ..Batch::default() }).unwrap();
+    assert!(!reader.remembers(7).unwrap() && reader.remembers(400).unwrap() && reader.remembers(500).unwrap());
+    assert_eq!(reader.job(JobId::new(7)).unwrap(), None);
+    log.checkpoint(&Seen(vec![])).unwrap();
+    assert_eq!(log.trim(Time(5000), 1000).unwrap(), 400);
+    log.shrink().unwrap();
+    let after = size(&log);
+    assert!(after * 3 < before, "{before} bytes became {after}");
+}
+
+#[test]
+fn what_ended_first_is_found_by_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path());
+    let at = |number, task, end| Job { ended: Some(Time(end)), ..ended(number, task, 1000, JobState::Succeeded) };
+    // Job 2 took long, and of the array one task did.
+    let jobs = [at(1, None, 10), at(2, None, 90), at(3, Some(0), 20), at(3, Some(1), 80), at(4, None, 40)];
+    log.commit(&[], &jobs).unwrap();
+    let reader = Reader::open(dir.path()).unwrap();
+    assert_eq!(reader.end_of_newest(1).unwrap(), Some(Time(90)));
+    assert_eq!(reader.end_of_newest(5).unwrap(), Some(Time(10)));
+    assert_eq!(reader.end_of_newest(6).unwrap(), None);
+    assert_eq!(reader.ended_before(Time(50), 0, 10).unwrap(), [1, 4]);
+    assert_eq!(reader.ended_before(Time(81), 1, 10).unwrap(), [3, 4]);
+    assert_eq!(reader.ended_before(Time(1000), 0, 2).unwrap(), [1, 2]);
 }
 
 #[test]

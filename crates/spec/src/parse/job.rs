@@ -293,7 +293,7 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
             summary: "How the job saves its work when it is asked to end: at its `limit`, when it is cancelled, or when another rank failed.",
             detail: "The signal is sent at that moment, to the main process of each rank, and what still runs after the grace is killed; the grace comes on top of the limit. \
                      A `script` is a shell: begin its last command with `exec`, or write `to: all` to signal the programs it runs too. \
-                     Ranks that all leave with code 0 after the limit have saved their work: `retry: {attempts: 9, on: [limit]}` goes on with it.",
+                     Ranks that all leave by themselves after the limit, with code 0 or 128 + the signal, count as having saved their work: `retry: {attempts: 9, on: [limit]}` goes on with it.",
             default: "SIGTERM, then 30 seconds",
             examples: &["checkpoint: {signal: USR1, grace: 2m}"],
             elsewhere: &["grace", "signal", "stop_duration", "stop_signal", "stop_grace_period", "termination_grace_period_seconds"],
