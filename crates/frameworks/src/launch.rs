@@ -82,7 +82,7 @@ pub fn explain(input: &LaunchInput) -> Result<Vec<Explained>, LaunchError> {
         return Err(LaunchError::NoPort { recipe: recipe.name });
     }
     let argv = arguments(&spec.work, &spec.name)?;
-    let of_run = devices_of(input, grant.devices())?;
+    let of_run = devices_of(input, first_of_each_rank_first(&grant.ranks))?;
     let ranks = (0..).zip(&grant.ranks).map(|(rank, held)| {
         let mut variables = Variables::default();
         base(&mut variables, input, held);
@@ -157,6 +157,13 @@ fn devices_of<'a>(input: &LaunchInput<'a>, ids: impl Iterator<Item = &'a machine
         found.ok_or_else(|| LaunchError::UnknownDevice(id.clone()))
     };
     ids.map(find).collect()
+}
+
+/// The devices of a run so that the one at index r is the first of rank r: programs that see all of them take the one
+/// at their local rank. What ranks hold beyond their first comes after.
+fn first_of_each_rank_first(ranks: &[RankGrant]) -> impl Iterator<Item = &machine::DeviceId> {
+    let most = ranks.iter().map(|rank| rank.devices.len()).max().unwrap_or(0);
+    (0..most).flat_map(move |nth| ranks.iter().filter_map(move |rank| rank.devices.get(nth)))
 }
 
 /// Each rank of the torchrun recipe would start a gang of its own, all of them on one port.

@@ -120,5 +120,16 @@ fn uv_comes_by_pip_or_by_our_own_program() {
     let step = bootstrap_uv(&Bootstrap { pip: false, ..from });
     assert_eq!(step.argv[..3], ["/usr/bin/python3.11", "-I", "-c"]);
     assert_eq!((step.argv[3].as_str(), step.argv[4].as_str()), (FETCH_UV, "/srv/tools"));
+    let named = |name: &str, value: &str| (name.to_string(), value.to_string());
+    let ours = [named("SSL_CERT_FILE", "/ca.pem"), named("UV_DEFAULT_INDEX", "ours=https://a.example"), named("UV_FIND_LINKS", "/x,/y")];
+    let index = IndexSettings { variables: ours.to_vec(), no_index: false };
+    let none = BTreeMap::new();
+    let told = |pip| {
+        let env = bootstrap_uv(&Bootstrap { pip, index: &index, variables: &none, ..from }).env;
+        env.into_iter().filter(|(name, _)| ["PIP_INDEX_URL", "PIP_FIND_LINKS", "PIP_CERT"].contains(&name.as_str())).collect::<Vec<_>>()
+    };
+    let expected = [named("PIP_CERT", "/ca.pem"), named("PIP_FIND_LINKS", "/x /y"), named("PIP_INDEX_URL", "https://a.example")];
+    assert_eq!(told(true), expected, "pip knows none of uv's variables");
+    assert!(told(false).is_empty());
     assert!(FETCH_UV.len() < 100_000, "Linux takes 128 KiB in one argument");
 }

@@ -56,6 +56,17 @@ fn an_older_uv_with_its_lines_and_colours_is_read_too() {
 }
 
 #[test]
+fn only_a_connection_times_out() {
+    let of = |stderr: &str| classify(stderr).kind;
+    assert_eq!(of("error: Failed to fetch: `https://a.example/simple/x/`\n  Caused by: operation timed out\n"), FailureKind::Timeout);
+    assert_eq!(of("Failed to download distribution due to network timeout. Try increasing UV_HTTP_TIMEOUT"), FailureKind::Timeout);
+    assert_eq!(of("ReadTimeoutError(\"HTTPSConnectionPool(host='a', port=443): Read timed out.\")"), FailureKind::Timeout);
+    let conflict = "No solution found when resolving dependencies: because aiohttp==3.9 depends on async-timeout>=4.0 and you require";
+    assert_eq!(of(conflict), FailureKind::Conflict);
+    assert_eq!(of("Failed to build `x==1`: gcc -DTIMEOUT=5 -c x.c"), FailureKind::Build);
+}
+
+#[test]
 fn passwords_never_come_back_and_long_output_is_cut() {
     let failure = classify("error: Failed to fetch: `https://me:hunter2@mirror.example/simple/x/`\n  cause: dns error\n");
     assert_eq!(failure.message, "the package index cannot be reached (https://***@mirror.example)");

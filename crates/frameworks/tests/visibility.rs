@@ -183,3 +183,12 @@ fn jax_takes_all_that_it_sees() {
     assert_eq!(second["ASHLAR_DEVICES"], "GPU-c,GPU-d");
     assert!(!second.contains_key("JAX_PLATFORMS"));
 }
+
+#[test]
+fn a_local_rank_is_the_index_of_a_ranks_own_first_device() {
+    let devices = several(Vendor::Nvidia, &["GPU-a", "GPU-b", "GPU-c", "GPU-d"]);
+    let seen = masks(&devices, &[&["GPU-a", "GPU-b"], &["GPU-c", "GPU-d"]], Launch::Torchrun, false).unwrap();
+    for line in seen {
+        assert!(line.contains("CUDA_VISIBLE_DEVICES=GPU-a,GPU-c,GPU-b,GPU-d"), "{line}");
+    }
+}

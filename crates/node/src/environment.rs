@@ -211,8 +211,8 @@ impl Build<'_> {
 
     /// The text of the lock: given, kept from an earlier request, or resolved now.
     fn lock(&mut self, wanted: &Environment, facts: &Facts) -> Result<String, EnvironmentError> {
-        if let Packages::Lock(text) = &wanted.packages {
-            return Ok(text.clone());
+        if let Packages::Lock(_) = &wanted.packages {
+            return Ok(plans::requirements_text(&wanted.packages)?);
         }
         let environments = self.environments;
         let key = plans::inputs_key(wanted, facts)?;

@@ -1,5 +1,6 @@
 //! Jobs made by hand: from flags, from the wire, in tests.
 
+use crate::limits;
 use crate::rules::violations;
 use crate::{Checkpoint, Isolation, JobSpec, Launch, Retry, Work};
 use machine::CpuShare;
@@ -40,6 +41,7 @@ impl JobSpec {
     pub fn validate(&self) -> Result<(), Vec<String>> {
         let sentences: Vec<String> = violations(self)
             .into_iter()
+            .take(limits::PROBLEMS)
             .map(|violation| match violation.error.hint {
                 Some(hint) => format!("{}: {} ({hint})", violation.path, violation.error.message),
                 None => format!("{}: {}", violation.path, violation.error.message),

@@ -33,6 +33,10 @@ pub const MOUNTS: usize = 64;
 pub const PACKAGES: usize = 1000;
 /// Queues of one node.
 pub const QUEUES: usize = 1000;
+/// Models that one request for devices may name; each is compared with all before it.
+pub const DEVICE_MODELS: usize = 32;
+/// Complaints about one job in an answer.
+pub const PROBLEMS: usize = 100;
 
 /// A name is shown in a column of a listing.
 pub const NAME_CHARACTERS: usize = 128;
@@ -45,8 +49,8 @@ pub const ARGUMENT_BYTES: usize = 131_071;
 pub const COMMAND_BYTES: usize = 512 << 10;
 /// See [`COMMAND_BYTES`].
 pub const ENV_BYTES: usize = 1 << 20;
-/// The script is part of the job's record in the command log.
-pub const SCRIPT_BYTES: usize = 1 << 20;
+/// A script is handed to its interpreter as one argument.
+pub const SCRIPT_BYTES: usize = ARGUMENT_BYTES;
 /// Requirements and lock files are part of the job's record too; a lock file with hashes of a large
 /// environment has about a megabyte.
 pub const REQUIREMENTS_BYTES: usize = 4 << 20;

@@ -300,10 +300,10 @@ fn check_requirements(text: &str, lock: bool) -> Result<(), FieldError> {
         return Err(FieldError::new("the lock file has no hashes, so nothing says that tomorrow's packages are today's")
             .hint("make it with 'uv pip compile --generate-hashes', or name the file under requirements:"));
     }
+    // A short option may stand right before its value.
     let includes = |line: &&str| {
-        ["-r", "-c", "-e", "--requirement", "--constraint", "--editable"]
-            .iter()
-            .any(|option| line.split([' ', '=']).next() == Some(*option))
+        let word = line.split(|c: char| c.is_whitespace() || c == '=').next().unwrap_or_default();
+        ["--requirement", "--constraint", "--editable"].contains(&word) || ["-r", "-c", "-e"].iter().any(|option| word.starts_with(option))
     };
     if let Some(line) = text.lines().map(str::trim).find(includes) {
         return Err(

@@ -27,6 +27,13 @@ fn a_plain_job_keeps_every_rule() {
 }
 
 #[test]
+fn complaints_end_somewhere() {
+    let mut job = job();
+    job.env.extend((0..5000).map(|n| (format!("A={n}"), String::new())));
+    assert_eq!(job.validate().unwrap_err().len(), limits::PROBLEMS);
+}
+
+#[test]
 fn every_rule_has_its_sentence() {
     let packages = |packages| Some(Environment { python: None, packages });
     let notify = |on, command| Some(Notify { on, command });
@@ -44,6 +51,10 @@ fn every_rule_has_its_sentence() {
         told(|job| job.devices = Some(DeviceRequest { count: 0, ..DeviceRequest::default() })),
         told(|job| job.devices = Some(DeviceRequest { vendor: Some(machine::Vendor::Unknown), count: 1, ..DeviceRequest::default() })),
         told(|job| job.devices = Some(DeviceRequest { models: vec!["a:b".into()], count: 1, ..DeviceRequest::default() })),
+        told(|job| {
+            let models = (0..33).map(|n| format!("A{n}")).collect();
+            job.devices = Some(DeviceRequest { models, count: 1, ..DeviceRequest::default() });
+        }),
         told(|job| {
             job.devices = parse_devices("24GB..48GB").ok().map(|devices| DeviceRequest { memory_min: Some(Bytes::gb(80)), ..devices })
         }),
@@ -66,6 +77,8 @@ fn every_rule_has_its_sentence() {
         told(|job| job.environment = packages(Packages::Packages(vec!["-r x".into()]))),
         told(|job| job.environment = packages(Packages::Packages(vec!["a".into(); 1001]))),
         told(|job| job.environment = packages(Packages::Requirements("-e .\n".into()))),
+        told(|job| job.environment = packages(Packages::Requirements("-r/etc/shadow\n".into()))),
+        told(|job| job.environment = packages(Packages::Requirements("-c\tx\n".into()))),
         told(|job| job.environment = packages(Packages::Requirements("x".repeat(limits::REQUIREMENTS_BYTES + 1)))),
         told(|job| job.environment = packages(Packages::Lock("numpy==1\n".into()))),
         told(|job| job.environment = Some(Environment { python: Some("2.7; rm".into()), packages: Packages::Packages(vec![]) })),

@@ -42,6 +42,9 @@ pub fn bootstrap_uv(from: &Bootstrap) -> Step {
     ];
     let mut env: BTreeMap<String, String> = fixed.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     env.extend(from.index.variables.iter().cloned());
+    if from.pip {
+        env.extend(from.index.for_pip());
+    }
     env.extend(from.variables.iter().filter(|(name, _)| name.starts_with("PIP_")).map(|(name, value)| (name.clone(), value.clone())));
     Step {
         argv: argv.into_iter().map(String::from).collect(),

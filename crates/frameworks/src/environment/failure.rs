@@ -68,7 +68,11 @@ const SIGNS: &[(FailureKind, &[&str])] = &[
             "connection reset by peer",
         ],
     ),
-    (FailureKind::Timeout, &["timed out", "timeout"]),
+    // Whole phrases: packages and compilers' options have the word in their names.
+    (
+        FailureKind::Timeout,
+        &["operation timed out", "request timed out", "read timed out", "connection timed out", "network timeout", "deadline has elapsed"],
+    ),
     (FailureKind::Offline, &["network was disabled", "network connectivity is disabled"]),
     (FailureKind::IndexBroken, &["http status server error", "502 bad gateway", "503 service unavailable", "http error 5"]),
     (FailureKind::NoPython, &["no interpreter found", "no virtual environment or system python installation found"]),

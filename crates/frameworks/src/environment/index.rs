@@ -11,6 +11,35 @@ pub struct IndexSettings {
     pub no_index: bool,
 }
 
+impl IndexSettings {
+    /// The same places in pip's words, for a pip that fetches uv: it knows none of uv's variables.
+    pub(super) fn for_pip(&self) -> Vec<(String, String)> {
+        let value = |wanted: &str| self.variables.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let mut settings = Vec::new();
+        // uv's indexes may have a name: `ours=https://...`.
+        let address = |text: &str| match text.split_once('=') {
+            Some((name, address)) if !name.contains(['/', ':']) => address.to_string(),
+            _ => text.to_string(),
+        };
+        if let Some(index) = value("UV_DEFAULT_INDEX").or_else(|| value("UV_INDEX_URL")) {
+            settings.push(("PIP_INDEX_URL".to_string(), address(index)));
+        }
+        for (variable, option, joined) in [
+            ("UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL", ' '),
+            ("UV_FIND_LINKS", "PIP_FIND_LINKS", ','),
+            ("UV_INSECURE_HOST", "PIP_TRUSTED_HOST", ' '),
+        ] {
+            if let Some(words) = value(variable) {
+                settings.push((option.to_string(), words.split(joined).map(address).collect::<Vec<_>>().join(" ")));
+            }
+        }
+        if let Some(certificates) = value("SSL_CERT_FILE") {
+            settings.push(("PIP_CERT".to_string(), certificates.to_string()));
+        }
+        settings
+    }
+}
+
 /// pip's option, uv's variable, and what joins several values (`None`: the option has one value).
 const OPTIONS: &[(&str, &str, Option<&str>)] = &[
     ("index-url", "UV_DEFAULT_INDEX", None),

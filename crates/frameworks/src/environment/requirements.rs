@@ -53,7 +53,7 @@ pub fn requirements_text(packages: &Packages) -> Result<String, RequirementError
         if continued && !only_hashes(line) {
             return Err(RequirementError {
                 line: number,
-                text: line.chars().take(120).collect(),
+                text: super::redact(line).chars().take(120).collect(),
                 why: "only hashes may go on after a backslash",
             });
         }
@@ -221,5 +221,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn no_password_comes_back_from_a_line_that_goes_on() {
+        let text = "numpy==1 \\\n  --index-url https://me:secret@a.example/x\n".to_string();
+        let error = requirements_text(&Packages::Requirements(text)).unwrap_err();
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
     }
 }

@@ -25,7 +25,7 @@ fn fill(variables: &mut Variables, place: &Place) {
     for (name, value, why) in [
         ("RANK", &rank, "this rank"),
         ("WORLD_SIZE", &ranks, "ranks of the gang"),
-        ("LOCAL_RANK", &rank, "this rank on its machine; the index of its device among those of the run"),
+        ("LOCAL_RANK", &rank, "this rank on its machine; the index of its first device among those of the run"),
         ("LOCAL_WORLD_SIZE", &ranks, "ranks on this machine"),
         ("ROLE_RANK", &rank, "this rank among those of its role; there is one role"),
         ("ROLE_WORLD_SIZE", &ranks, "ranks of the role"),

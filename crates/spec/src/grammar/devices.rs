@@ -178,6 +178,10 @@ fn is_model(model: &str) -> bool {
 fn models(piece: &str) -> Result<Vec<String>, FieldError> {
     let mut models: Vec<String> = Vec::new();
     for model in piece.split(',').map(str::trim) {
+        if models.len() == limits::DEVICE_MODELS {
+            return Err(FieldError::new(format!("more than {} models are named", limits::DEVICE_MODELS))
+                .hint("name the memory that is needed instead, such as 24GB"));
+        }
         let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.' | '+' | '/' | '(' | ')');
         if model.is_empty() || model.len() > 64 || !model.chars().all(known) || !is_model(model) {
             return Err(FieldError::new(format!("{} is not a vendor, class, model, memory or count", Quoted(model))).hint(ORDER));
