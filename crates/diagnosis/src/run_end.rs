@@ -79,7 +79,7 @@ pub fn explain(facts: &EndFacts<'_>) -> Finding {
         End::StartFailed { message, hint, missing } => {
             let id = if *missing { "run.missing" } else { "run.start-failed" };
             let mut found = finding(id, Severity::Error, "could not be started".into(), message, OURS);
-            let again = "nothing was tried again, because it would end the same way; `retry: {on: [missing]}` tries nevertheless";
+            let again = "look for a slip in the name; such a start is tried again only with `retry: {on: [missing]}`";
             found.hint = hint.map(str::to_owned).or_else(|| missing.then(|| again.to_owned()));
             found
         }
