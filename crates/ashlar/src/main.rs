@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     match (words.next(), words.next()) {
         (Some(word), Some(dir)) if word == program::SUPERVISE => return command::supervise::run(node::supervise(dir.as_ref())),
         (Some(word), None) if word == program::NURSE => return command::supervise::run(node::nurse()),
+        (Some(word), None) if word == program::NOTIFY => return command::supervise::run(node::carry(&mut std::io::stdin())),
         _ => {}
     }
     let arguments = match Arguments::try_parse() {

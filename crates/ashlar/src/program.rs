@@ -8,6 +8,9 @@ pub const SUPERVISE: &str = "__supervise";
 /// Hidden command: fork supervisors on request. Its standard input is the daemon's socket.
 pub const NURSE: &str = "__supervise-many";
 
+/// Hidden command: run one person's notice command. Its standard input says which.
+pub const NOTIFY: &str = "__notify";
+
 /// The file this process runs, for starting it again.
 pub fn own_path() -> std::io::Result<PathBuf> {
     std::env::current_exe()

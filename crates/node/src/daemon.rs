@@ -335,37 +335,48 @@ impl Keeper {
     fn match_assignment(&mut self) {
         let Some(assignment) = self.assignment.clone() else { return };
         let local = self.runs.iter().map(|(id, run)| (*id, LocalRun { standing: run.standing, stop: run.stop })).collect();
+        let mut starting = vec![];
         for step in reconcile(&assignment, &local) {
             match step {
-                Step::Spawn(run) => {
-                    if let Some(order) = assignment.runs.iter().find(|order| order.run == run) {
-                        self.spawn(order);
-                    }
-                }
+                Step::Spawn(run) => starting.extend(assignment.runs.iter().find(|order| order.run == run)),
                 Step::Stop(run, stop) => self.stop(run, stop),
                 Step::Forget(run) => self.forget(run),
             }
         }
+        self.spawn(&starting);
     }
 
-    fn spawn(&mut self, order: &RunOrder) {
-        let files = self.state.run(order.run);
-        let mut report = journal::report(order.run, order.spec.ranks, &[]);
-        let started = self.write_and_start(order, &files);
-        let (standing, pidfd, child) = match started {
-            Ok(Born { pidfd, child }) => (Standing::Spawned, Some(pidfd), child),
-            Err(error) => {
-                let message = format!("cannot start the supervisor of the run: {error}");
-                tracing::error!("run {}: {message}", order.run);
-                report.phase = RunPhase::Ended(EndCause::StartFailed { message, hint: None, missing: false });
-                report.ended = Some(crate::clock::now());
-                (Standing::Ended, None, None)
+    fn spawn(&mut self, orders: &[&RunOrder]) {
+        let mut ready = vec![];
+        for order in orders {
+            let files = self.state.run(order.run);
+            match self.write_order(order, &files) {
+                Ok(()) => ready.push((*order, files)),
+                Err(error) => self.cannot_start(order, files, &error),
             }
-        };
-        self.runs.insert(order.run, Kept { standing, stop: order.stop, pidfd, child, ..Kept::new(files, report) });
+        }
+        let folders: Vec<RunFiles> = ready.iter().map(|(_, files)| files.clone()).collect();
+        for (born, (order, files)) in self.births.supervisors(&folders).into_iter().zip(ready) {
+            match born {
+                Ok(Born { pidfd, child }) => {
+                    let kept = Kept::new(files, journal::report(order.run, order.spec.ranks, &[]));
+                    self.runs.insert(order.run, Kept { standing: Standing::Spawned, stop: order.stop, pidfd: Some(pidfd), child, ..kept });
+                }
+                Err(error) => self.cannot_start(order, files, &error),
+            }
+        }
     }
 
-    fn write_and_start(&mut self, order: &RunOrder, files: &RunFiles) -> io::Result<Born> {
+    fn cannot_start(&mut self, order: &RunOrder, files: RunFiles, error: &io::Error) {
+        let message = format!("cannot start the supervisor of the run: {error}");
+        tracing::error!("run {}: {message}", order.run);
+        let mut kept = Kept::new(files, journal::report(order.run, order.spec.ranks, &[]));
+        kept.report.phase = RunPhase::Ended(EndCause::StartFailed { message, hint: None, missing: false });
+        kept.report.ended = Some(crate::clock::now());
+        self.runs.insert(order.run, Kept { standing: Standing::Ended, stop: order.stop, ..kept });
+    }
+
+    fn write_order(&self, order: &RunOrder, files: &RunFiles) -> io::Result<()> {
         let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner).clone();
         files.write_order(&RunFile {
             order: order.clone(),
@@ -374,10 +385,7 @@ impl Keeper {
             cgroup: machine.facts.cgroup,
             state: self.state.root().to_path_buf(),
         })?;
-        if let Some(stop) = order.stop {
-            files.write_stop(&stop)?;
-        }
-        self.births.supervisor(files)
+        order.stop.map_or(Ok(()), |stop| files.write_stop(&stop))
     }
 
     fn stop(&mut self, run: RunId, stop: StopOrder) {

@@ -31,7 +31,7 @@ pub use daemon::{Node, NodeError, NodeOptions};
 pub use environment::{EnvironmentError, build_as_owner};
 pub use files::{RunFile, RunFiles, StateFiles};
 pub use journal::{Entry, Journal, read_journal};
-pub use notify::{Notification, Notifier};
+pub use notify::{Notification, Notifier, carry};
 pub use nursery::nurse;
 pub use output::{OutputError, read_output};
 pub use reconcile::{LocalRun, Standing, Step, reconcile};

@@ -1,18 +1,28 @@
 //! Telling a person that their job reached a state, by the command they named.
+//!
+//! The command runs in a process of its own with limits of its own ([`carry`]): what a person wrote must not use up the
+//! daemon's share of the machine, nor keep the daemon busy.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
 use spec::Identity;
-use std::os::unix::process::CommandExt;
+use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// Notices that may wait; a person who cancels thousands of tasks is told of the first ones.
 const WAITING: usize = 1000;
-/// A command that has not ended by then is killed, so that one that hangs does not keep the others waiting.
+/// A command that has not ended by then is killed with all it started, so that one that hangs does not keep the others
+/// waiting.
 const LONGEST: Duration = Duration::from_secs(60);
+/// What one command and all it starts may hold.
+const MEMORY: u64 = 256 << 20;
+const PROCESSES: u64 = 64;
 
 /// One command to run for a person.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Notification {
     pub owner: Identity,
     pub command: Vec<String>,
@@ -26,9 +36,13 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    pub fn start() -> std::io::Result<Notifier> {
+    /// `carrier`: program and arguments that run [`carry`].
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(carrier: Vec<String>) -> io::Result<Notifier> {
         let (queue, waiting) = sync_channel(WAITING);
-        std::thread::Builder::new().name("notify".into()).spawn(move || serve(&waiting))?;
+        std::thread::Builder::new().name("notify".into()).spawn(move || serve(&waiting, &carrier))?;
         Ok(Notifier { queue })
     }
 
@@ -40,41 +54,65 @@ impl Notifier {
     }
 }
 
-fn serve(waiting: &Receiver<Notification>) {
+fn serve(waiting: &Receiver<Notification>, carrier: &[String]) {
     while let Ok(notification) = waiting.recv() {
-        match start(&notification) {
-            Ok(Some(mut child)) => finish(&mut child),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!("the notice command '{}' of {} does not start: {error}", notification.command[0], notification.owner.user);
-            }
+        if let Err(error) = start(&notification, carrier).and_then(|mut child| finish(&mut child)) {
+            let Notification { command, owner, .. } = &notification;
+            tracing::warn!("the notice command '{}' of {} fails: {error}", command.first().map_or("", String::as_str), owner.user);
         }
     }
 }
 
-fn start(notification: &Notification) -> std::io::Result<Option<Child>> {
-    let Notification { owner, command, variables } = notification;
-    let Some((program, arguments)) = command.split_first() else { return Ok(None) };
+fn start(notification: &Notification, carrier: &[String]) -> io::Result<Child> {
+    let (program, arguments) = carrier.split_first().ok_or_else(|| io::Error::other("no program to carry it"))?;
     let mut process = Command::new(program);
-    process.args(arguments).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", &owner.home).env("USER", &owner.user);
-    process.envs(variables.iter().map(|(name, value)| (name, value))).current_dir("/").process_group(0);
-    process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // Only root may become somebody else; a node of one person runs as that person already.
-    if rustix::process::geteuid().is_root() {
-        process.uid(owner.uid).gid(owner.gid);
+    process.args(arguments).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = process.spawn()?;
+    // Dropped at once, so that the other side sees the end of it.
+    if let Some(mut order) = child.stdin.take() {
+        order.write_all(&serde_json::to_vec(notification)?)?;
     }
-    process.spawn().map(Some)
+    Ok(child)
 }
 
-fn finish(child: &mut Child) {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
-    let pid = Pid::from_child(child);
-    let patience = Timespec { tv_sec: LONGEST.as_secs() as i64, tv_nsec: 0 };
-    let ended = pidfd_open(pid, PidfdFlags::empty())
+/// The carrier keeps the time itself; this is for one that cannot.
+fn finish(child: &mut Child) -> io::Result<()> {
+    let patience = Timespec { tv_sec: LONGEST.as_secs() as i64 + 30, tv_nsec: 0 };
+    let ended = pidfd_open(Pid::from_child(child), PidfdFlags::empty())
         .is_ok_and(|pidfd| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience)).is_ok_and(|ready| ready > 0));
     if !ended {
-        let _ = kill_process_group(pid, Signal::KILL);
+        child.kill()?;
     }
-    let _ = child.wait();
+    let status = child.wait()?;
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.take().filter(|_| !status.success()) {
+        let _ = stderr.take(4096).read_to_string(&mut said);
+        return Err(io::Error::other(said.trim().to_string()));
+    }
+    Ok(())
+}
+
+/// In a process with one thread: reads one [`Notification`] as JSON from `order` and runs its command.
+///
+/// # Errors
+/// Why it did not run, or that it was killed.
+pub fn carry(order: &mut dyn Read) -> io::Result<()> {
+    let mut text = Vec::new();
+    order.read_to_end(&mut text)?;
+    let Notification { owner, command, variables } = serde_json::from_slice(&text)?;
+    let home = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", &owner.home), ("USER", &owner.user)];
+    let environment: Vec<_> = home.map(|(name, value)| (name.to_string(), value.to_string())).into_iter().chain(variables).collect();
+    let errand = sandbox::Errand {
+        identity: &owner,
+        command: &command,
+        environment: &environment,
+        memory: MEMORY,
+        processes: PROCESSES,
+        longest: LONGEST,
+    };
+    match sandbox::run_errand(&errand)? {
+        // What it says with its exit code is between the person and the command.
+        Some(_) => Ok(()),
+        None => Err(io::Error::other(format!("it took longer than {} s and was killed", LONGEST.as_secs()))),
+    }
 }

@@ -32,6 +32,8 @@ use std::process::{Child, Command, Stdio};
 
 /// Longer paths do not exist.
 const LONGEST_PATH: usize = 4096;
+/// Requests that may wait for their answers: what they need in the socket's buffer is no concern.
+const AT_ONCE: usize = 32;
 /// How long the daemon waits for an answer. A fork takes a fraction of a millisecond.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
@@ -142,24 +144,38 @@ impl Births {
         }
     }
 
-    /// Starts a supervisor for a run whose order is written.
+    /// Starts a supervisor for each run; their orders are written.
     ///
     /// # Errors
-    /// What keeps even a program from being started.
-    pub fn supervisor(&mut self, files: &RunFiles) -> io::Result<Born> {
+    /// For each, what keeps even a program from being started.
+    pub fn supervisors(&mut self, runs: &[RunFiles]) -> Vec<io::Result<Born>> {
         if self.nursery.is_none() {
             self.open();
         }
-        if let Some(nursery) = &self.nursery {
-            match nursery.supervisor(&files.dir) {
-                Ok(pidfd) => return Ok(Born { pidfd, child: None }),
-                Err(error) => {
-                    tracing::warn!("the process that supervisors are forked from failed, another takes its place: {error}");
-                    self.nursery = None;
-                }
-            }
+        let mut born = Vec::new();
+        for some in runs.chunks(AT_ONCE) {
+            born.extend(self.ask_nursery(some).into_iter().map(|pidfd| Ok(Born { pidfd, child: None })));
         }
-        self.program(files)
+        let rest: Vec<_> = runs[born.len()..].iter().map(|files| self.program(files)).collect();
+        born.into_iter().chain(rest).collect()
+    }
+
+    /// Fewer than asked for when the nursery fails on the way.
+    fn ask_nursery(&mut self, runs: &[RunFiles]) -> Vec<OwnedFd> {
+        let mut born = Vec::new();
+        let Some(nursery) = &self.nursery else { return born };
+        let asked = runs.iter().try_for_each(|files| nursery.ask(&files.dir));
+        let result = asked.and_then(|()| {
+            for _ in runs {
+                born.push(nursery.hear()?);
+            }
+            Ok(())
+        });
+        if let Err(error) = result {
+            tracing::warn!("the process that supervisors are forked from failed, another takes its place: {error}");
+            self.nursery = None;
+        }
+        born
     }
 
     fn program(&self, files: &RunFiles) -> io::Result<Born> {
@@ -197,13 +213,18 @@ impl Nursery {
         Ok(Nursery { socket: ours, process: command.spawn()? })
     }
 
-    /// A new supervisor of the run in `dir`.
+    /// Asks for a supervisor of the run in `dir`.
+    fn ask(&self, dir: &Path) -> io::Result<()> {
+        send(&self.socket, dir.as_os_str().as_bytes(), SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// The answer to the oldest request that has none yet.
     ///
     /// # Errors
     /// The nursery is gone or does not answer: it should be dropped. It may have forked before; the run's lock lets
     /// only one supervisor work.
-    fn supervisor(&self, dir: &Path) -> io::Result<OwnedFd> {
-        send(&self.socket, dir.as_os_str().as_bytes(), SendFlags::NOSIGNAL)?;
+    fn hear(&self) -> io::Result<OwnedFd> {
         loop {
             match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&PATIENCE)) {
                 Ok(0) => return Err(io::ErrorKind::TimedOut.into()),

@@ -13,6 +13,7 @@
 mod builder;
 mod cgroup;
 mod child;
+mod errand;
 mod error;
 mod init;
 mod leftovers;
@@ -32,6 +33,7 @@ mod wire;
 mod workload;
 
 pub use child::{Side, fork_apart, prepare};
+pub use errand::{Errand, run_errand};
 pub use error::{SandboxError, level_name};
 pub use leftovers::{cleanup_leftovers, has_leftovers};
 pub use memory::shed;

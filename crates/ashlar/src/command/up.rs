@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::listing;
 use crate::program;
 use crate::state::Place;
+use ::machine::Machine;
 use api::{LogChunk, LogQuery};
 use control::{Control, NodeLink, Options};
 use nix::sys::signal::{SigSet, Signal};
@@ -32,7 +33,8 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     // Before any thread starts, so that every thread leaves these signals to the loop below.
     let signals = hold_signals().map_err(|error| Failure::internal(format!("cannot set up signals: {error}")))?;
     let machine = super::machine::this_machine()?;
-    let notifier = Notifier::start().map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))?;
+    let notifier = Notifier::start(vec![path.display().to_string(), program::NOTIFY.into()])
+        .map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))?;
     let slot: Arc<OnceLock<Node>> = Arc::new(OnceLock::new());
     let mut options = Options::new(place.state.clone(), env!("CARGO_PKG_VERSION"), link(&slot, notifier));
     options.tcp = up.listen;
@@ -50,9 +52,9 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     )
     .map_err(|error| Failure::failed(error.to_string()))?;
     let _ = slot.set(node);
-    control.join(machine).map_err(|error| hinted(Failure::no_node(&error.message), error.hint.clone()))?;
+    control.join(machine.clone()).map_err(|error| hinted(Failure::no_node(&error.message), error.hint.clone()))?;
     announce(&control)?;
-    keep(&control, &signals);
+    keep(&control, &slot, machine, &signals);
     say!("stopping; runs go on under their supervisors, and the next node takes them up");
     // First nobody can ask any more, then the machine is let go.
     drop(control);
@@ -114,7 +116,7 @@ fn hold_signals() -> nix::Result<SignalFd> {
     SignalFd::new(&set)
 }
 
-fn keep(control: &Control, signals: &SignalFd) {
+fn keep(control: &Control, node: &OnceLock<Node>, mut machine: Machine, signals: &SignalFd) {
     while let Ok(Some(signal)) = signals.read_signal() {
         if signal.ssi_signo != Signal::SIGHUP as u32 {
             return;
@@ -125,7 +127,25 @@ fn keep(control: &Control, signals: &SignalFd) {
                 hinted(Failure::input(format!("the queues stay as they were: {error}")), error.hint()).report();
             }
         }
+        if let Err(error) = look_again(control, node, &mut machine) {
+            error.report();
+        }
     }
+}
+
+/// Memory and devices may come while a machine runs. What was granted stays granted.
+fn look_again(control: &Control, node: &OnceLock<Node>, machine: &mut Machine) -> Result<(), Failure> {
+    let found = super::machine::this_machine()?;
+    if found == *machine {
+        return Ok(());
+    }
+    let sizes = |machine: &Machine| format!("{} CPUs, {}, {} devices", machine.cpus.len(), machine.memory, machine.devices.len());
+    say!("the machine changed: it had {}, it has {}", sizes(machine), sizes(&found));
+    *machine = found;
+    if let Some(node) = node.get() {
+        node.set_machine(machine.clone());
+    }
+    control.join(machine.clone()).map_err(|error| hinted(Failure::no_node(&error.message), error.hint.clone()))
 }
 
 fn hinted(failure: Failure, hint: Option<String>) -> Failure {

@@ -50,6 +50,26 @@ fn a_supervisor_that_is_killed_takes_its_run_with_it() {
 }
 
 #[test]
+fn supervisors_are_born_whether_or_not_their_nursery_lives() {
+    let node = TestNode::start();
+    let nursery = || {
+        let children = std::process::Command::new("pgrep").args(["-f", "-P", &node.daemon_pid().to_string(), "__supervise-many"]).output();
+        String::from_utf8_lossy(&children.unwrap().stdout).trim().parse::<u32>().unwrap()
+    };
+    let long = node.detach(&["--memory", "64MiB"], "echo up; sleep 976542");
+    node.wait_for_line(&long, "up");
+    let first = nursery();
+    signal(first, Signal::KILL);
+    for _ in 0..2 {
+        assert_eq!(node.wait(&node.detach(&["--memory", "64MiB"], "exit 4")), 4);
+    }
+    assert_ne!(nursery(), first);
+    assert_eq!(node.state_of(&long), "running");
+    node.ok(&["cancel", &long, "--now"]);
+    assert_eq!(node.wait(&long), 130);
+}
+
+#[test]
 fn one_state_directory_has_one_daemon() {
     let node = TestNode::start();
     let second = ashlar(&node.state, &["up"]);

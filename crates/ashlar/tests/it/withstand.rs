@@ -70,3 +70,30 @@ fn output_without_end_costs_a_bounded_amount_of_disk() {
     let output = node.ashlar(&["logs", &id, "--rank", "0"]).stdout;
     assert!(output.starts_with(b"first\n") && output.ends_with(b"last\n"));
 }
+
+#[test]
+fn a_notice_command_has_limits_of_its_own_and_leaves_nothing() {
+    root_or_skip!();
+    let node = TestNode::start();
+    let told = node.home.path().join("told");
+    let script = node.home.path().join("tell");
+    let text = format!(
+        "#!/bin/sh\nsetsid sleep 987653 &\n(echo $ASHLAR_JOB_STATE $ASHLAR_EXIT_CODE; cat /proc/self/oom_score_adj /proc/self/cgroup) > {0}.new\nmv {0}.new {0}\n",
+        told.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let id = node.submit(&format!(
+        "name: tells\nmemory: 64MiB\ncommand: [sh, -c, exit 3]\nnotify: {{on: failed, command: [{}]}}\n",
+        script.display()
+    ));
+    assert_eq!(node.wait(&id), 3);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let left = || std::process::Command::new("pgrep").args(["-fc", "sleep 987653"]).output().unwrap().stdout;
+    while !told.exists() || left() != b"0\n" {
+        assert!(std::time::Instant::now() < end, "nobody was told, or something stayed");
+        std::thread::yield_now();
+    }
+    let text = std::fs::read_to_string(&told).unwrap();
+    assert!(text.starts_with("failed 3\n500\n") && text.contains("/ashlar/errand-"), "{text}");
+}

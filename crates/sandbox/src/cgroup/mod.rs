@@ -111,14 +111,18 @@ impl Cgroup {
         if mode == CgroupMode::None {
             return Err("the machine has no control groups".into());
         }
+        Cgroup::named(&group_name(run, dir))
+    }
+
+    /// Makes groups of a name that nobody else uses.
+    pub fn named(name: &str) -> Result<Cgroup, String> {
         let mounts = Mounts::discover();
-        let name = group_name(run, dir);
         if mounts.limits_by_v1() {
-            return v1::create(mounts, &name);
+            return v1::create(mounts, name);
         }
         let root = mounts.v2.as_deref().ok_or("no control group file system is mounted")?;
         let parent = v2::parent(root)?;
-        Ok(Cgroup { v1: BTreeMap::new(), v2: Some(v2::create(&parent, &name)?) })
+        Ok(Cgroup { v1: BTreeMap::new(), v2: Some(v2::create(&parent, name)?) })
     }
 
     /// Sets the limits; what could not be set is told, not fatal.

@@ -348,7 +348,7 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
             name: "notify",
             shape: Shape::Mapping(notify_fields),
             summary: "A command that the node runs as the submitting person when the job reaches a state.",
-            detail: "It finds `ASHLAR_JOB_ID`, `ASHLAR_JOB_NAME`, `ASHLAR_JOB_STATE` and `ASHLAR_EXIT_CODE` set.",
+            detail: "It finds `ASHLAR_JOB_ID`, `ASHLAR_JOB_NAME`, `ASHLAR_JOB_STATE` and `ASHLAR_EXIT_CODE` set. It may take a minute, 256 MiB and 64 processes; then it ends with all it started.",
             default: "none",
             examples: &["notify: {on: [succeeded, failed], command: [/usr/local/bin/tell-me]}"],
             elsewhere: &["mail", "mail_type", "webhook", "email", "notification", "notifications", "hooks"],
