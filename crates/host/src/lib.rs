@@ -4,20 +4,24 @@
 //! reader here is tested. The parsers in [`text`] are pure; nothing here writes to the machine. A source that is
 //! missing or damaged costs the fact it would have given, never the whole picture.
 
+pub mod cdi;
 mod cgroup;
+pub mod child;
 mod error;
 mod facts;
+pub mod health;
 mod nics;
 pub mod pci;
 mod probe;
 pub mod process;
 mod root;
 pub mod survey;
+pub mod telemetry;
 pub mod text;
 mod topology;
 pub mod vendor;
+pub mod watch;
 
 pub use error::HostError;
 pub use probe::probe;
 pub use root::{Folder, Root, Unread};
-pub use vendor::nvidia::{merge_nvml, nvml_json};

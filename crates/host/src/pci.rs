@@ -9,7 +9,7 @@ pub use tree::tree;
 use crate::{Root, text};
 use machine::PciAddress;
 
-const BUS: &str = "sys/bus/pci/devices";
+pub(crate) const BUS: &str = "sys/bus/pci/devices";
 
 /// One PCI function, as much of it as tells what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,24 +30,42 @@ pub struct Function {
 
 /// All functions, by address. `wanted` is asked with maker, device and class before the costlier files are read.
 pub fn functions(root: &Root, wanted: impl Fn(u16, u16, u16) -> bool) -> Vec<Function> {
-    let parse = |name: &String| {
-        let address: PciAddress = name.parse().ok()?;
-        let path = format!("{BUS}/{name}");
-        let (maker, device, class) = identity(root, &path)?;
-        wanted(maker, device, class).then(|| Function {
-            address,
-            maker,
-            device,
-            class,
-            driver: root.link_name(&format!("{path}/driver")),
-            numa: root.value(&format!("{path}/numa_node")),
-            is_virtual: root.exists(&format!("{path}/physfn")),
-            path,
-        })
-    };
-    let mut found: Vec<Function> = root.names(BUS).iter().filter_map(parse).collect();
+    let mut found: Vec<Function> = root.names(BUS).iter().filter_map(|name| named(root, name, &wanted)).collect();
     found.sort_by_key(|function| function.address);
     found
+}
+
+/// The function at one address, where there is one.
+pub fn function(root: &Root, address: PciAddress) -> Option<Function> {
+    named(root, &address.to_string(), &|_, _, _| true)
+}
+
+fn named(root: &Root, name: &str, wanted: &impl Fn(u16, u16, u16) -> bool) -> Option<Function> {
+    let address: PciAddress = name.parse().ok()?;
+    let path = format!("{BUS}/{name}");
+    let (maker, device, class) = identity(root, &path)?;
+    wanted(maker, device, class).then(|| Function {
+        address,
+        maker,
+        device,
+        class,
+        driver: root.link_name(&format!("{path}/driver")),
+        numa: root.value(&format!("{path}/numa_node")),
+        is_virtual: root.exists(&format!("{path}/physfn")),
+        path,
+    })
+}
+
+/// The first four bytes of the configuration space of the function in this folder, and no more than those: each further one
+/// costs the bus an access.
+pub(crate) fn first_word(root: &Root, path: &str) -> Option<[u8; 4]> {
+    use std::io::Read;
+    if !root.is_live() {
+        return root.bytes(&format!("{path}/config")).ok()?.first_chunk().copied();
+    }
+    let mut word = [0; 4];
+    std::fs::File::open(root.dir().join(path).join("config")).ok()?.read_exact(&mut word).ok()?;
+    Some(word)
 }
 
 /// One read where the kernel's `uevent` is there, else the separate files, else the configuration space (PCI 3.0, 6.1).

@@ -7,7 +7,7 @@ use super::{architecture, model, modules, nearest, nvidia, partitions};
 use crate::pci::{self, Function};
 use crate::{Root, text};
 use machine::ladder::{self, Evidence, Module, OnBus};
-use machine::{Bytes, Device, DeviceClass, DeviceId, Nic, Slice, SliceKind, Vendor};
+use machine::{Bytes, Device, DeviceClass, DeviceId, Nic, PciAddress, Slice, SliceKind, Vendor};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every accelerator on the bus, by PCI address, its slices after it. No vendor library is asked: a ladder ends at the
@@ -36,6 +36,39 @@ pub fn devices(root: &Root, ports: &[Nic]) -> Vec<Device> {
     partitions::divide(root, &numbers, &mut found);
     count(&mut found);
     found
+}
+
+/// What stands at one address now.
+pub enum Counted {
+    /// No accelerator.
+    None,
+    Device(Box<Device>),
+    /// A virtual function: its card is to be read with it.
+    Slice,
+}
+
+/// Reads the device at one address, which is the cheap way after an event. `index`: the number it had.
+pub fn device_at(root: &Root, address: PciAddress, ports: &[Nic], index: Option<u32>) -> Counted {
+    let Some(function) = pci::function(root, address).filter(|function| is_wanted(function.maker, function.device, function.class)) else {
+        return Counted::None;
+    };
+    if function.is_virtual {
+        return Counted::Slice;
+    }
+    let index = index.unwrap_or(0);
+    let mut device = match table::row(function.maker, function.device, function.class) {
+        None => stranger(root, &function),
+        Some(row) => card(root, &function, row, index, &Numbers::below(root)),
+    };
+    device.index = index;
+    device.nearest_nic = nearest::nic(root, address, function.numa, ports);
+    Counted::Device(Box::new(device))
+}
+
+/// Whether the card at an address still answers on the bus.
+pub fn still_on_bus(root: &Root, address: PciAddress) -> OnBus {
+    let path = format!("{}/{address}", pci::BUS);
+    if root.exists(&path) { on_bus(root, &path) } else { OnBus::Gone }
 }
 
 fn is_wanted(maker: u16, device: u16, class: u16) -> bool {
@@ -101,7 +134,7 @@ fn stranger(root: &Root, function: &Function) -> Device {
     let maker = table::maker_name(function.maker);
     let (model, memory) = model(Vendor::Unknown, function.maker, function.device);
     let evidence = Evidence {
-        on_bus: on_bus(root, function),
+        on_bus: on_bus(root, &function.path),
         unknown_maker: Some(maker.clone()),
         driver: function.driver.clone(),
         ..Evidence::default()
@@ -133,7 +166,7 @@ fn card(root: &Root, function: &Function, row: &'static Row, position: u32, numb
     let driver = function.driver.as_deref();
     let fits = driver.is_some_and(|driver| row.driver_names().any(|known| known == driver));
     let evidence = Evidence {
-        on_bus: on_bus(root, function),
+        on_bus: on_bus(root, &function.path),
         driver: function.driver.clone(),
         drivers: row.driver_names().map(str::to_owned).collect(),
         module: if fits { Module::default() } else { modules::module(root, row.module.value) },
@@ -185,13 +218,12 @@ fn unverified(function: &Function, row: &Row, fits: bool) -> Vec<String> {
 
 /// A card that lost power or its link still stands in the list of the bus; reads of it give all ones (PCI Express 2.3.2).
 /// One that sleeps without power is left asleep.
-fn on_bus(root: &Root, function: &Function) -> OnBus {
-    let path = &function.path;
+fn on_bus(root: &Root, path: &str) -> OnBus {
     if root.text(&format!("{path}/power_state")).is_some_and(|state| state == "D3cold") {
         return OnBus::Present;
     }
-    match root.bytes(&format!("{path}/config")) {
-        Ok(config) if config.len() >= 4 && config[..4] == [0xff; 4] => OnBus::Dead,
+    match pci::first_word(root, path) {
+        Some(word) if word == [0xff; 4] => OnBus::Dead,
         _ => OnBus::Present,
     }
 }

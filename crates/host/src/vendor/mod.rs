@@ -11,8 +11,10 @@ pub mod modules;
 mod nearest;
 mod nodes;
 pub mod nvidia;
+pub mod nvml;
 mod partitions;
 pub mod table;
+pub mod tools;
 
-pub use find::devices;
+pub use find::{Counted, device_at, devices, still_on_bus as on_bus};
 pub use models::{architecture, model};

@@ -1,19 +1,14 @@
-//! What NVIDIA's driver tells beyond the PCI bus.
+//! What NVIDIA's driver tells beyond the PCI bus, without its library.
 //!
-//! UUID, model and minor number are in `/proc/driver/nvidia`; memory only in the management library (NVML). The library can
-//! hang or crash with the driver, so [`nvml_json`] is meant to run in a child process with a time limit, and only its
-//! text comes back, to [`merge_nvml`].
+//! UUID, model and minor number are in `/proc/driver/nvidia/gpus`, the nodes of MIG slices in `/proc/driver/nvidia/capabilities`.
+//! Memory, health and telemetry come only from the library: see [`super::nvml`].
 
 use crate::{Root, text};
-use machine::ladder::Answer;
-use machine::{Bytes, Device, DeviceId, Machine, PciAddress, Vendor};
-use nvml_wrapper::Nvml;
-use nvml_wrapper::error::NvmlError;
-use serde::{Deserialize, Serialize};
+use machine::{DeviceNode, PciAddress};
 use std::collections::BTreeMap;
 
-const LIBRARY: &str = "libnvidia-ml.so.1";
 const GPUS: &str = "proc/driver/nvidia/gpus";
+const CAPABILITIES: &str = "proc/driver/nvidia/capabilities";
 
 /// `/proc/driver/nvidia/gpus/*/information` of one card.
 pub fn information(root: &Root, address: PciAddress) -> text::NvidiaInformation {
@@ -38,157 +33,54 @@ pub fn captured_nodes(root: &Root) -> BTreeMap<String, (u32, u32)> {
     nodes
 }
 
-/// What the child process prints.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Reply {
-    /// Version of the driver.
-    driver: Option<String>,
-    /// Why the library did not start.
-    error: Option<String>,
-    /// The error is that there is no library, which says nothing about the cards.
-    #[serde(default)]
-    no_library: bool,
-    #[serde(default)]
-    devices: Vec<Gpu>,
-}
-
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Gpu {
-    pci: String,
-    uuid: Option<String>,
-    name: Option<String>,
-    memory: Option<u64>,
-    #[serde(default)]
-    mig: bool,
-}
-
-/// Asks NVML about every card. The answer is always JSON; a failure is in it. May hang with the driver: run it in a child
-/// process.
-pub fn nvml_json() -> String {
-    let reply = query().unwrap_or_else(|error| Reply {
-        no_library: matches!(error, NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound),
-        error: Some(error.to_string()),
-        ..Reply::default()
-    });
-    serde_json::to_string(&reply).unwrap_or_else(|error| format!(r#"{{"error":"{error}"}}"#))
-}
-
-fn query() -> Result<Reply, NvmlError> {
-    let nvml = Nvml::init()?;
-    let mut reply = Reply { driver: nvml.sys_driver_version().ok(), ..Reply::default() };
-    for index in 0..nvml.device_count()? {
-        // A card that fell off the bus fails here; that it is missing in the answer is the message.
-        let Ok(device) = nvml.device_by_index(index) else { continue };
-        let Ok(pci) = device.pci_info() else { continue };
-        reply.devices.push(Gpu {
-            pci: pci.bus_id,
-            uuid: device.uuid().ok(),
-            name: device.name().ok(),
-            memory: device.memory_info().ok().map(|memory| memory.total),
-            mig: device.mig_mode().is_ok_and(|mode| mode.current != 0),
-        });
-    }
-    Ok(reply)
-}
-
-/// Whether asking NVML can add anything.
-pub fn wants_nvml(machine: &Machine) -> bool {
-    machine.devices.iter().any(|device| device.vendor == Vendor::Nvidia && device.driver.as_deref() == Some("nvidia"))
-}
-
-/// Adds what [`nvml_json`] printed to the NVIDIA devices of a probed machine: UUID, name, memory, and whether the library can
-/// reach the card at all. False, and no change, when `json` is no such answer: the child hung, crashed or was ended. That
-/// alone takes no card out of use, because the library needs long to wake many cards.
-pub fn merge_nvml(machine: &mut Machine, json: &str) -> bool {
-    let Ok(reply) = serde_json::from_str::<Reply>(json.trim()) else { return false };
-    let ours = machine.devices.iter_mut().filter(|device| device.vendor == Vendor::Nvidia && device.driver.as_deref() == Some("nvidia"));
-    for device in ours {
-        match (&reply.error, reply.devices.iter().find(|gpu| gpu.pci.parse().ok() == device.pci)) {
-            (Some(_), _) if reply.no_library => {}
-            (Some(error), _) => device.learn(Answer::Refused { who: LIBRARY.into(), error: error.clone(), hint: None }, vec![], 0),
-            (None, None) => device.learn(Answer::Unlisted { who: LIBRARY.into() }, vec![], 0),
-            (None, Some(gpu)) => merge(device, gpu),
+/// The two nodes that open a MIG slice (its GPU instance and its compute instance), and the path of the first one that the
+/// driver has and `/dev` has not. None where the driver lists no such slice.
+pub fn capability_nodes(root: &Root, minor: Option<u32>, gpu_instance: u32, compute_instance: u32) -> (Vec<DeviceNode>, Option<String>) {
+    let Some(minor) = minor else { return (Vec::new(), None) };
+    let instance = format!("{CAPABILITIES}/gpu{minor}/mig/gi{gpu_instance}");
+    let files = [format!("{instance}/access"), format!("{instance}/ci{compute_instance}/access")];
+    let devices = root.text("proc/devices").unwrap_or_default();
+    let major = text::char_majors(&devices).get("nvidia-caps").copied();
+    let (mut nodes, mut missing) = (Vec::new(), None);
+    for file in files {
+        let Some(minor) = root.text(&file).and_then(|text| device_minor(&text)) else { continue };
+        let path = format!("/dev/nvidia-caps/nvidia-cap{minor}");
+        let numbers = root.char_device(&path).or(major.map(|major| (major, minor)).filter(|_| !root.is_live()));
+        match numbers {
+            Some((major, minor)) => nodes.push(DeviceNode { path, major, minor, shared: false }),
+            None => missing = missing.or(Some(path)),
         }
     }
-    true
+    (nodes, missing)
 }
 
-fn merge(device: &mut Device, gpu: &Gpu) {
-    if let Some(uuid) = gpu.uuid.as_ref().filter(|uuid| !uuid.is_empty() && !uuid.contains('?')) {
-        device.id = DeviceId(uuid.clone());
-    }
-    if let Some(name) = gpu.name.as_ref().filter(|name| !name.is_empty()) {
-        device.model.clone_from(name);
-    }
-    // Cards that share the memory of the machine answer with an error or with nothing.
-    device.memory = gpu.memory.filter(|memory| *memory > 0).map(Bytes).or(device.memory);
-    device.learn(Answer::Fine, vec![], usize::from(gpu.mig));
+/// The line `DeviceFileMinor: 66`.
+fn device_minor(text: &str) -> Option<u32> {
+    text.lines().find_map(|line| line.strip_prefix("DeviceFileMinor:")?.trim().parse().ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use machine::ladder::{Evidence, climb};
-    use machine::{DeviceClass, Health};
-    use proptest::prelude::*;
+    use std::fs;
 
-    fn machine() -> Machine {
-        let device = |index: u32, bus: &str, vendor, driver: &str| Device {
-            id: DeviceId(bus.into()),
-            vendor,
-            class: DeviceClass::Gpu,
-            model: "10de:2330".into(),
-            memory: Some(Bytes::gb(80)),
-            index,
-            pci: bus.parse().ok(),
-            driver: Some(driver.into()),
-            ladder: climb(&Evidence { driver: Some(driver.into()), drivers: vec![driver.into()], ..Evidence::default() }),
-            health: Health::Ready,
-            ..Device::default()
+    #[test]
+    fn a_slice_has_a_node_for_each_of_its_two_instances() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let at = dir.path().join(path);
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            fs::write(at, text).unwrap();
         };
-        let devices = vec![
-            device(0, "0000:3b:00.0", Vendor::Nvidia, "nvidia"),
-            device(1, "0000:86:00.0", Vendor::Nvidia, "nvidia"),
-            device(0, "0000:87:00.0", Vendor::Amd, "amdgpu"),
-        ];
-        Machine { devices, ..Machine::default() }
-    }
-
-    #[test]
-    fn the_library_names_cards_and_tells_of_lost_ones() {
-        let mut machine = machine();
-        assert!(wants_nvml(&machine));
-        let json = r#"{"driver":"570.1","error":null,"devices":[
-            {"pci":"00000000:3B:00.0","uuid":"GPU-1","name":"NVIDIA H100 80GB HBM3","memory":85520809984,"mig":false}]}"#;
-        assert!(merge_nvml(&mut machine, json));
-        let [first, second, amd] = &machine.devices[..] else { panic!("three devices") };
-        assert_eq!((first.id.0.as_str(), first.memory), ("GPU-1", Some(Bytes(85_520_809_984))));
-        assert!(first.health.is_ready() && amd.health.is_ready());
-        assert!(matches!(&second.health, Health::Unusable(why) if why.contains("fallen off the bus")));
-    }
-
-    #[test]
-    fn a_broken_library_and_none_are_different_things() {
-        let mut broken = machine();
-        assert!(merge_nvml(&mut broken, r#"{"driver":null,"error":"driver/library version mismatch"}"#));
-        assert_eq!(broken.devices.iter().filter(|device| device.health.is_ready()).count(), 1);
-        let mut missing = machine();
-        assert!(merge_nvml(&mut missing, r#"{"driver":null,"error":"libnvidia-ml.so","no_library":true}"#));
-        assert_eq!(missing, machine());
-        assert!(!merge_nvml(&mut missing, "segmentation fault") && !merge_nvml(&mut missing, ""));
-        assert_eq!(missing, machine());
-    }
-
-    #[test]
-    fn our_own_answer_reads_back() {
-        let reply: Reply = serde_json::from_str(&nvml_json()).unwrap();
-        assert!(reply.error.is_some() || reply.driver.is_some());
-    }
-
-    proptest! {
-        #[test]
-        fn no_answer_makes_the_merge_panic(json in ".{0,200}") {
-            let _ = merge_nvml(&mut machine(), &json);
-        }
+        let root = Root::at(dir.path());
+        assert_eq!(capability_nodes(&root, Some(0), 1, 0), (vec![], None));
+        write("proc/driver/nvidia/capabilities/gpu0/mig/gi1/access", "DeviceFileMinor: 12\nDeviceFileMode: 292\nDeviceFileModify: 1\n");
+        write("proc/driver/nvidia/capabilities/gpu0/mig/gi1/ci0/access", "DeviceFileMinor: 13\nDeviceFileMode: 292\n");
+        assert_eq!(capability_nodes(&root, Some(0), 1, 0), (vec![], Some("/dev/nvidia-caps/nvidia-cap12".into())));
+        write("proc/devices", "Character devices:\n195 nvidia\n237 nvidia-caps\n");
+        let (nodes, missing) = capability_nodes(&root, Some(0), 1, 0);
+        let nodes: Vec<_> = nodes.iter().map(|node| (node.path.as_str(), node.major, node.minor)).collect();
+        assert_eq!((nodes, missing), (vec![("/dev/nvidia-caps/nvidia-cap12", 237, 12), ("/dev/nvidia-caps/nvidia-cap13", 237, 13)], None));
+        assert_eq!(capability_nodes(&root, None, 1, 0), (vec![], None));
     }
 }

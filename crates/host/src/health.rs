@@ -1,0 +1,292 @@
+//! The upper rungs of the ladder: does the vendor's library (or its tool, or the driver's files) answer for each device, and is
+//! the device well.
+//!
+//! Everything that may hang is asked at the same time, each in its own child with the same deadline, so one vendor's silence
+//! costs another vendor's cards nothing.
+
+use crate::Root;
+use crate::child::Silence;
+use crate::telemetry::{Look, Sampler};
+use crate::vendor::nvml::{self, Asker, Sweep};
+use crate::vendor::table::{self, Telemetry as How};
+use crate::vendor::tools::{self, Told, Tool};
+use machine::ladder::{Answer, Fault};
+use machine::{Device, DeviceId, Rung, Telemetry, Vendor, telemetry};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Asks for a set of devices, once or again and again.
+pub struct Health {
+    root: Root,
+    nvml: Option<Asker>,
+    patience: Duration,
+}
+
+impl Health {
+    /// `nvml` makes children that load NVIDIA's library; without it, and in a captured tree, only the drivers' files are
+    /// read. `patience` is for each thing that is asked.
+    pub fn new(root: Root, nvml: Option<Asker>, patience: Duration) -> Health {
+        Health { root, nvml, patience }
+    }
+
+    /// Asks everything that can be asked and puts the answers into the ladders. Gives what each device does now.
+    pub fn ask(&mut self, devices: &mut Vec<Device>) -> BTreeMap<DeviceId, Telemetry> {
+        let live = self.root.is_live();
+        let tools = if live { wanted_tools(devices) } else { Vec::new() };
+        let mut sampler = Sampler::new(&self.root, devices);
+        let patience = self.patience;
+        let nvidia = devices.iter().any(|device| device.vendor == Vendor::Nvidia && device.ladder.reached >= Rung::Node);
+        let asker = self.nvml.as_mut().filter(|_| live && nvidia);
+        let mut looks = Vec::new();
+        let mut sweep: Option<Sweep> = None;
+        let mut answers: Vec<(&Tool, Result<Vec<Told>, Silence>)> = Vec::new();
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = tools.iter().map(|tool| scope.spawn(move || (*tool, tools::ask(tool, patience)))).collect();
+            let library = asker.map(|asker| scope.spawn(move || asker.sweep(true)));
+            looks = sampler.sample(Instant::now());
+            if sampler.has_counters() {
+                // Long enough for a counter of microjoules to move, short enough for a person.
+                std::thread::sleep(Duration::from_millis(200));
+                looks = sampler.sample(Instant::now());
+            }
+            sweep = library.and_then(|thread| thread.join().ok());
+            answers = asked.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        });
+        let mut figures = by_drivers(devices, looks);
+        for (tool, answer) in answers {
+            by_tool(devices, tool, &answer, patience, &mut figures);
+        }
+        if let Some(sweep) = sweep {
+            let seconds = u32::try_from(patience.as_secs()).unwrap_or(u32::MAX);
+            nvml::merge(&self.root, devices, &sweep, seconds);
+            for gpu in &sweep.gpus {
+                let at = |device: &&Device| device.slice.is_none() && device.pci.is_some() && device.pci == gpu.address();
+                if let Some(device) = devices.iter().find(at) {
+                    let (seen, _) = telemetry::checked(gpu.telemetry.clone());
+                    let known = figures.remove(&device.id).unwrap_or_default();
+                    figures.insert(device.id.clone(), seen.or(known));
+                }
+            }
+        }
+        figures
+    }
+}
+
+/// How the figures of a device are had: by its row in the vendor table.
+fn how(device: &Device) -> Option<How> {
+    let class = device.class;
+    let row = table::rows().find(|row| {
+        row.vendor == device.vendor && row.class == class && row.driver_names().any(|name| Some(name) == device.driver.as_deref())
+    })?;
+    Some(row.telemetry.value)
+}
+
+fn wanted_tools(devices: &[Device]) -> Vec<&'static Tool> {
+    let mut found: Vec<&'static Tool> = Vec::new();
+    for device in devices.iter().filter(|device| device.ladder.reached >= Rung::Node) {
+        if let Some(How::Tool(name)) = how(device)
+            && let Some(tool) = tools::tool(name)
+            && !found.iter().any(|known| known.name == tool.name)
+        {
+            found.push(tool);
+        }
+    }
+    found
+}
+
+/// An answer for a card is one for its slices too; how many it has is not forgotten.
+fn learn(devices: &mut [Device], id: &DeviceId, answer: &Answer, faults: &[Fault]) {
+    let is_part = |device: &Device| device.slice.as_ref().is_some_and(|slice| slice.parent == *id);
+    let slices = devices.iter().filter(|device| is_part(device)).count();
+    for device in devices {
+        if device.id == *id {
+            device.learn(answer.clone(), faults.to_vec(), slices);
+        } else if is_part(device) {
+            device.learn(answer.clone(), faults.to_vec(), 0);
+        }
+    }
+}
+
+/// What the drivers' own files tell. Where the table says that they are the source, they are the library's rung.
+fn by_drivers(devices: &mut [Device], looks: Vec<Look>) -> BTreeMap<DeviceId, Telemetry> {
+    let mut figures = BTreeMap::new();
+    for look in looks {
+        let device = devices.iter().find(|device| device.id == look.id);
+        if look.by_driver && device.and_then(how) == Some(How::Kernel) {
+            learn(devices, &look.id, &Answer::Fine, &faults(&look));
+        }
+        if !look.telemetry.is_empty() {
+            figures.insert(look.id, look.telemetry);
+        }
+    }
+    figures
+}
+
+fn faults(look: &Look) -> Vec<Fault> {
+    let mut found = Vec::new();
+    if let Some(state) = &look.bad_state {
+        let hint = Some("the driver's lines in `dmesg` say more; a reset or a restart of the machine may bring it back".into());
+        found.push(Fault { text: state.clone(), hint, blocks: true });
+    }
+    found.extend(general(&look.telemetry));
+    found
+}
+
+/// What is wrong with a card of any vendor, by its figures.
+fn general(seen: &Telemetry) -> Vec<Fault> {
+    let mut found = Vec::new();
+    let mut add = |text: String, hint: &str| found.push(Fault { text, hint: Some(hint.into()), blocks: false });
+    if let Some(count) = seen.ecc_uncorrected.filter(|count| *count > 0) {
+        add(format!("{count} uncorrected memory errors since the driver was loaded"), "watch it; have the card tested if more come");
+    }
+    if let Some(link) = seen.link.filter(|link| link.is_narrow()) {
+        add(format!("{} of {} PCIe lanes work", link.width, link.max_width), "reseat the card or its riser");
+    }
+    for complaint in seen.complaints.iter().filter(|complaint| !complaint.starts_with("the driver calls")) {
+        add(complaint.clone(), "driver and card may not fit each other: see `dmesg`");
+    }
+    found
+}
+
+/// What a vendor's program said of its cards.
+fn by_tool(
+    devices: &mut [Device],
+    tool: &Tool,
+    answer: &Result<Vec<Told>, Silence>,
+    patience: Duration,
+    figures: &mut BTreeMap<DeviceId, Telemetry>,
+) {
+    let seconds = u32::try_from(patience.as_secs()).unwrap_or(u32::MAX);
+    let who = || tool.name.to_owned();
+    let asked: Vec<DeviceId> = devices
+        .iter()
+        .filter(|device| device.slice.is_none() && device.ladder.reached >= Rung::Node && how(device) == Some(How::Tool(tool.name)))
+        .map(|device| device.id.clone())
+        .collect();
+    for id in asked {
+        let Some(device) = devices.iter().find(|device| device.id == id) else { continue };
+        let (answer, faults) = match answer {
+            Err(Silence::NotStarted(_)) => (Answer::NotInstalled(who()), vec![]),
+            Err(Silence::Hung) => (Answer::Hung { who: who(), seconds, at_this_card: false }, vec![]),
+            Err(Silence::TooMuch) => (Answer::Nonsense { who: who(), what: Silence::TooMuch.to_string() }, vec![]),
+            Err(silence) => (Answer::Crashed { who: who(), how: silence.to_string(), at_this_card: false }, vec![]),
+            // The formats are by documentation only: an output that is not understood proves nothing.
+            Ok(told) => match told
+                .iter()
+                .find(|told| told.pci.is_some() && told.pci == device.pci || told.pci.is_none() && told.index == Some(device.index))
+            {
+                None => {
+                    (Answer::Nonsense { who: who(), what: "this card is not in its output, as far as we understand it".into() }, vec![])
+                }
+                Some(told) => {
+                    let (seen, wrong) = telemetry::checked(told.telemetry.clone());
+                    let faults = general(&seen);
+                    let known = figures.remove(&id).unwrap_or_default();
+                    figures.insert(id.clone(), seen.or(known));
+                    match wrong.is_empty() {
+                        true => (Answer::Fine, faults),
+                        false => (Answer::Nonsense { who: who(), what: wrong.join(", ") }, faults),
+                    }
+                }
+            },
+        };
+        learn(devices, &id, &answer, &faults);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use machine::ladder::{Evidence, climb};
+    use machine::{Bytes, DeviceClass, Health as Standing, StopKind};
+    use std::fs;
+
+    fn device(vendor: Vendor, class: DeviceClass, driver: &str, address: &str) -> Device {
+        let ladder = climb(&Evidence { driver: Some(driver.into()), drivers: vec![driver.into()], ..Evidence::default() });
+        Device {
+            id: DeviceId(address.into()),
+            vendor,
+            class,
+            driver: Some(driver.into()),
+            pci: address.parse().ok(),
+            health: ladder.health(),
+            ladder,
+            ..Device::default()
+        }
+    }
+
+    fn npu() -> Device {
+        device(Vendor::Ascend, DeviceClass::Npu, "devdrv_device_driver", "0000:c1:00.0")
+    }
+
+    #[test]
+    fn the_drivers_files_are_the_librarys_rung_where_the_table_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("sys/bus/pci/devices/0000:05:00.0");
+        fs::create_dir_all(&folder).unwrap();
+        for (file, text) in
+            [("vendor", "0x1da3"), ("device", "0x1020"), ("class", "0x120000"), ("status", "Malfunction"), ("clk_cur_freq_mhz", "1650")]
+        {
+            fs::write(folder.join(file), text).unwrap();
+        }
+        let mut devices = vec![device(Vendor::Gaudi, DeviceClass::Npu, "habanalabs", "0000:05:00.0")];
+        let mut health = Health::new(Root::at(dir.path()), None, Duration::from_secs(10));
+        let figures = health.ask(&mut devices);
+        assert_eq!(figures[&devices[0].id].clock_mhz, Some(1650));
+        let stop = devices[0].ladder.stop.clone().unwrap();
+        assert_eq!(
+            (devices[0].ladder.reached, stop.kind, stop.reason.as_str()),
+            (Rung::Library, StopKind::Fault, "the driver calls it \"Malfunction\"")
+        );
+        assert!(matches!(devices[0].health, Standing::Unusable(_)));
+        fs::write(folder.join("status"), "Operational").unwrap();
+        health.ask(&mut devices);
+        assert_eq!((devices[0].ladder.reached, devices[0].health.is_ready()), (Rung::Healthy, true));
+    }
+
+    #[test]
+    fn each_way_a_tool_can_fail_is_told_apart() {
+        let tool = tools::tool("npu-smi").unwrap();
+        let told =
+            |busy| Told { pci: npu().pci, telemetry: Telemetry { busy_percent: Some(busy), ..Telemetry::default() }, ..Told::default() };
+        for (answer, kind, ready) in [
+            (Err(Silence::NotStarted("no such file".into())), Some(StopKind::LibraryMissing), true),
+            (Err(Silence::Hung), Some(StopKind::ProbeHung), true),
+            (Err(Silence::Crashed(11)), Some(StopKind::ProbeCrashed), true),
+            (Err(Silence::TooMuch), Some(StopKind::ProbeNonsense), true),
+            (Ok(vec![]), Some(StopKind::ProbeNonsense), true),
+            (Ok(vec![told(900)]), Some(StopKind::ProbeNonsense), true),
+            (Ok(vec![told(90)]), None, true),
+        ] {
+            let mut devices = vec![npu()];
+            let mut figures = BTreeMap::new();
+            by_tool(&mut devices, tool, &answer, Duration::from_secs(10), &mut figures);
+            let found = devices[0].ladder.stop.as_ref().map(|stop| stop.kind);
+            assert_eq!((found, devices[0].health.is_ready()), (kind, ready), "{answer:?}");
+        }
+        assert_eq!(wanted_tools(&[npu()]).len(), 1);
+    }
+
+    #[test]
+    fn slices_share_what_is_said_of_their_card() {
+        let mut card = device(Vendor::Amd, DeviceClass::Gpu, "amdgpu", "0000:05:00.0");
+        card.divide(1);
+        let slice = machine::Slice { kind: machine::SliceKind::Partition, parent: card.id.clone(), profile: "CPX 0".into() };
+        let part = Device {
+            id: DeviceId("XCP".into()),
+            slice: Some(slice),
+            memory: Some(Bytes::gib(24)),
+            ..device(Vendor::Amd, DeviceClass::Gpu, "amdgpu", "0000:05:00.0")
+        };
+        let mut devices = vec![card, part];
+        let look = Look {
+            id: devices[0].id.clone(),
+            telemetry: Telemetry { busy_percent: Some(1), ..Telemetry::default() },
+            bad_state: None,
+            by_driver: true,
+        };
+        by_drivers(&mut devices, vec![look]);
+        assert_eq!((devices[0].ladder.reached, devices[0].health.is_ready()), (Rung::Healthy, false));
+        assert_eq!((devices[1].ladder.reached, devices[1].health.is_ready()), (Rung::Healthy, true));
+    }
+}
