@@ -64,9 +64,6 @@ pub enum Command {
     Schema,
     /// Print a completion script for a shell
     Completions(Completions),
-    /// Print what NVIDIA's management library says, as JSON (in a process of its own: the library may crash)
-    #[command(name = "__nvml", hide = true)]
-    Nvml,
 }
 
 /// Where it exists.
@@ -330,7 +327,7 @@ fn captured_tree(text: &str) -> Result<PathBuf, String> {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A device climbs a ladder: on the bus, driver bound, device nodes there and openable, vendor library answers,\nhealthy. ● is a step reached, ✗ the one that stops it, ! one that is no obstacle to work, ○ not reached or not asked.\n\nExamples:\n  ashlar devices\n  ashlar devices nvidia:0             # one in full, with temperature, power, errors\n  ashlar devices 3b:00.0 --json\n  ashlar devices --root ./captured-tree"
+    after_help = "A device climbs a ladder: on the bus, driver bound, device nodes there and openable, vendor library answers,\nhealthy. ● is a step reached, ✗ the one that stops it, ! one that is no obstacle to work, ○ not reached or not asked.\n\nExamples:\n  ashlar devices\n  ashlar devices nvidia:0             # one in full, with temperature, power, errors\n  ashlar devices 3b:00.0 --json\n  ashlar devices --root ./captured-tree\n  ashlar devices --cdi /etc/cdi"
 )]
 pub struct Devices {
     /// Show this one in full: its id or the beginning of it, its PCI address, or vendor:number
@@ -339,6 +336,9 @@ pub struct Devices {
     /// Read a captured tree instead of this machine
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = captured_tree)]
     pub root: Option<PathBuf>,
+    /// Write CDI files for container engines into this folder, for vendors that bring no program for it
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["device", "json"])]
+    pub cdi: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

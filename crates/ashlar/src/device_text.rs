@@ -47,6 +47,20 @@ pub fn list(devices: &[Device], style: Style) -> String {
     text
 }
 
+/// The CDI files that are installed, a line each, with what is wrong with them.
+pub fn specs(installed: &[host::cdi::Installed], problems: &[String]) -> String {
+    let mut text = String::new();
+    for spec in installed {
+        let count = if spec.devices.len() == 1 { "1 device".to_owned() } else { format!("{} devices", spec.devices.len()) };
+        let wrong = if spec.problems.is_empty() { String::new() } else { format!(": {}", spec.problems.join("; ")) };
+        let _ = writeln!(text, "CDI {}: {count} in /{}{}", clean(&spec.kind), clean(&spec.path), clean(&wrong));
+    }
+    for problem in problems {
+        let _ = writeln!(text, "CDI {}", clean(problem));
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
+}
+
 /// Text from drivers and libraries must not drive the terminal.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()

@@ -6,8 +6,10 @@
 mod arguments;
 mod command;
 mod device_text;
+mod device_watch;
 mod failure;
 mod follow;
+mod inventory;
 mod listing;
 mod local_node;
 mod moment;
@@ -16,7 +18,6 @@ mod narrate;
 mod picture;
 mod program;
 mod state;
-mod vendor_tools;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     match (words.next(), words.next()) {
         (Some(word), Some(dir)) if word == program::SUPERVISE => return command::supervise::run(node::supervise(dir.as_ref())),
+        (Some(word), Some(name)) if word == program::PROBE => {
+            let known = inventory::probe(&name.to_string_lossy());
+            return ExitCode::from(if known { 0 } else { failure::INPUT });
+        }
         (Some(word), None) if word == program::NURSE => return command::supervise::run(node::nurse()),
         (Some(word), None) if word == program::NOTIFY => return command::supervise::run(node::carry(&mut std::io::stdin())),
         _ => {}
@@ -73,6 +78,5 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Token(token) => command::token::run(&place, token),
         Command::Schema => command::schema::run(),
         Command::Completions(completions) => command::completions::run(completions),
-        Command::Nvml => command::nvml::run(),
     }
 }

@@ -138,6 +138,15 @@ impl Control {
         self.engine.shared.ask_blocking(|reply| Request::Join { machine, reply }).map(drop)
     }
 
+    /// A handle for [`Control::join`] that a thread can keep, as [`Control::observer`] is one.
+    pub fn joiner(&self) -> impl Fn(Machine) -> Result<(), Unavailable> + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.engine.shared);
+        move |machine| match shared.upgrade() {
+            Some(shared) => shared.ask_blocking(|reply| Request::Join { machine: Arc::new(machine), reply }).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// What a machine reports. Returns at once; only the newest report of a machine counts.
     pub fn observe(&self, report: Report) {
         self.engine.shared.observe(report);

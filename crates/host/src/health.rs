@@ -42,14 +42,18 @@ impl Health {
         let mut answers: Vec<(&Tool, Result<Vec<Told>, Silence>)> = Vec::new();
         std::thread::scope(|scope| {
             let asked: Vec<_> = tools.iter().map(|tool| scope.spawn(move || (*tool, tools::ask(tool, patience)))).collect();
-            let library = asker.map(|asker| scope.spawn(move || asker.sweep(true)));
-            looks = sampler.sample(Instant::now());
-            if sampler.has_counters() {
+            let files = scope.spawn(move || {
+                let first = sampler.sample(Instant::now());
+                if !sampler.has_counters() {
+                    return first;
+                }
                 // Long enough for a counter of microjoules to move, short enough for a person.
                 std::thread::sleep(Duration::from_millis(200));
-                looks = sampler.sample(Instant::now());
-            }
-            sweep = library.and_then(|thread| thread.join().ok());
+                sampler.sample(Instant::now())
+            });
+            // Here and not in a thread of its own: the child that is kept dies with the thread that started it.
+            sweep = asker.map(|asker| asker.sweep(true));
+            looks = files.join().unwrap_or_default();
             answers = asked.into_iter().filter_map(|thread| thread.join().ok()).collect();
         });
         let mut figures = by_drivers(devices, looks);

@@ -100,7 +100,12 @@ impl Watched {
                 touched.push(address);
             }
         }
-        touched.into_iter().fold(false, |changed, address| self.refresh(address) || changed)
+        // Each is read, whatever became of the one before.
+        let mut changed = false;
+        for address in touched {
+            changed |= self.refresh(address);
+        }
+        changed
     }
 
     /// Reads one device again. A new one, or one whose slices changed, makes the count of the others change, so all are read.

@@ -3,28 +3,62 @@
 use crate::arguments::Devices;
 use crate::device_text::{self, Style};
 use crate::failure::Failure;
-use crate::listing;
 use crate::state::Place;
-use ::machine::{Device, Machine, Telemetry};
+use crate::{inventory, listing};
+use ::machine::{Device, DeviceId, Machine, Telemetry};
 use api::ClientError;
+use host::cdi::Written;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 pub fn run(place: &Place, asked: Devices) -> Result<ExitCode, Failure> {
-    let machine = machine(place, &asked)?;
+    let (machine, mut figures) = machine(place, &asked)?;
+    if let Some(folder) = &asked.cdi {
+        return write_cdi(folder, &machine.devices);
+    }
     let style = Style { colour: listing::colour_wanted() };
     match &asked.device {
         None if asked.json => listing::print_json(&machine.devices)?,
-        None => write!(std::io::stdout(), "{}", device_text::list(&machine.devices, style))?,
+        None => {
+            let specs = if place.is_remote() { (vec![], vec![]) } else { host::cdi::installed(&root(&asked)) };
+            write!(std::io::stdout(), "{}{}", device_text::list(&machine.devices, style), device_text::specs(&specs.0, &specs.1))?;
+        }
         Some(name) => {
             let device = choose(&machine.devices, name)?;
-            let telemetry = None::<Telemetry>;
-            if asked.json {
-                listing::print_json(&One { device, telemetry: telemetry.as_ref() })?;
-            } else {
-                write!(std::io::stdout(), "{}", device_text::full(device, &machine.devices, telemetry.as_ref(), style))?;
+            if figures.is_empty() && !place.is_remote() && asked.root.is_none() {
+                figures = inventory::health(inventory::SHORT).ask(&mut machine.devices.clone());
             }
+            let card = device.slice.as_ref().map_or(&device.id, |slice| &slice.parent);
+            let telemetry = figures.get(&device.id).or_else(|| figures.get(card));
+            if asked.json {
+                listing::print_json(&One { device, telemetry })?;
+            } else {
+                write!(std::io::stdout(), "{}", device_text::full(device, &machine.devices, telemetry, style))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn root(asked: &Devices) -> host::Root {
+    asked.root.as_ref().map_or_else(host::Root::live, host::Root::at)
+}
+
+/// The paths that were written go to stdout, what was left out and why to stderr.
+fn write_cdi(folder: &Path, devices: &[Device]) -> Result<ExitCode, Failure> {
+    let failed = |error: std::io::Error| Failure::failed(format!("cannot write to {}: {error}", folder.display()));
+    let done = host::cdi::write(folder, devices).map_err(failed)?;
+    if done.is_empty() {
+        return Err(Failure::failed("there is no device of a known vendor to write a CDI file for"));
+    }
+    for one in done {
+        match one {
+            Written::File { path, .. } => writeln!(std::io::stdout(), "{}", path.display())?,
+            Written::Left { vendor, program } => eprintln!("{vendor}: left to `{program}`, which knows the vendor's libraries"),
+            Written::Nothing { vendor } => eprintln!("{vendor}: no device can be used, so there is nothing to write; see `ashlar devices`"),
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -37,23 +71,25 @@ struct One<'a> {
     telemetry: Option<&'a Telemetry>,
 }
 
-/// A captured tree, else what a running node knows, else this machine.
-fn machine(place: &Place, asked: &Devices) -> Result<Machine, Failure> {
+/// A captured tree, else what a running node knows, else this machine. With what was read of each device on the way.
+fn machine(place: &Place, asked: &Devices) -> Result<(Machine, BTreeMap<DeviceId, Telemetry>), Failure> {
     if let Some(dir) = &asked.root {
         if !dir.is_dir() {
             return Err(Failure::input(format!("{} is not a folder", dir.display())).hint("name the folder that holds sys/ and proc/"));
         }
-        let root = host::Root::at(dir);
-        return match host::probe(&root) {
-            Ok(machine) => Ok(machine),
+        let root = root(asked);
+        let mut machine = match host::probe(&root) {
+            Ok(machine) => machine,
             // A capture of the devices alone is enough here.
-            Err(host::HostError::NoCpus { .. }) => Ok(Machine { devices: host::vendor::devices(&root, &[]), ..Machine::default() }),
-            Err(error) => Err(Failure::failed(format!("cannot read the machine: {error}"))),
+            Err(host::HostError::NoCpus { .. }) => Machine { devices: host::vendor::devices(&root, &[]), ..Machine::default() },
+            Err(error) => return Err(Failure::failed(format!("cannot read the machine: {error}"))),
         };
+        let figures = host::health::Health::new(root, None, inventory::SHORT).ask(&mut machine.devices);
+        return Ok((machine, figures));
     }
     match place.try_connect().and_then(|client| client.machine()) {
-        Ok(view) => Ok(view.machine),
-        Err(ClientError::NoNode(_)) if !place.is_remote() => super::machine::this_machine(),
+        Ok(view) => Ok((view.machine, BTreeMap::new())),
+        Err(ClientError::NoNode(_)) if !place.is_remote() => inventory::this_machine(),
         Err(error) => Err(error.into()),
     }
 }
@@ -89,7 +125,7 @@ fn choose<'a>(devices: &'a [Device], name: &str) -> Result<&'a Device, Failure> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::machine::{DeviceId, Vendor};
+    use ::machine::Vendor;
 
     #[test]
     fn a_device_is_found_by_every_name_people_have_for_it() {

@@ -40,9 +40,5 @@ fn probe(root: &host::Root) -> Result<::machine::Machine, Failure> {
 
 /// This machine, with what vendor libraries add.
 pub fn this_machine() -> Result<::machine::Machine, Failure> {
-    let mut machine = probe(&host::Root::live())?;
-    if machine.devices.iter().any(|device| device.vendor == ::machine::Vendor::Nvidia) {
-        host::vendor::nvidia::merge_nvml(&mut machine, &crate::vendor_tools::nvml());
-    }
-    Ok(machine)
+    crate::inventory::this_machine().map(|(machine, _)| machine)
 }

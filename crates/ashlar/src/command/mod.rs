@@ -6,7 +6,6 @@ pub mod devices;
 pub mod jobs;
 pub mod logs;
 pub mod machine;
-pub mod nvml;
 pub mod plan;
 pub mod queues;
 pub mod quickstart;

@@ -1,6 +1,7 @@
 //! `ashlar up`: wires the daemon together and keeps it until it is told to stop.
 
 use crate::arguments::{DEFAULT_ADMIN_GROUP, Up};
+use crate::device_watch::DeviceWatch;
 use crate::failure::Failure;
 use crate::listing;
 use crate::program;
@@ -53,8 +54,9 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     .map_err(|error| Failure::failed(error.to_string()))?;
     let _ = slot.set(node);
     control.join(machine.clone()).map_err(|error| hinted(Failure::no_node(&error.message), error.hint.clone()))?;
+    let watch = watch_devices(machine.clone(), &control, &slot)?;
     announce(&control)?;
-    keep(&control, &slot, machine, &signals);
+    keep(&control, &slot, &watch, machine, &signals);
     say!("stopping; runs go on under their supervisors, and the next node takes them up");
     // First nobody can ask any more, then the machine is let go.
     drop(control);
@@ -95,6 +97,20 @@ fn link(slot: &Arc<OnceLock<Node>>, notifier: Notifier) -> NodeLink {
     }
 }
 
+/// A device that comes, goes or falls ill changes what may be placed, from the next plan on.
+fn watch_devices(machine: Machine, control: &Control, slot: &Arc<OnceLock<Node>>) -> Result<DeviceWatch, Failure> {
+    let (join, node) = (control.joiner(), slot.clone());
+    let told = move |machine: Machine| {
+        if let Some(node) = node.get() {
+            node.set_machine(machine.clone());
+        }
+        if let Err(error) = join(machine) {
+            tracing::error!("a change of the devices is not on disk yet: {}", error.message);
+        }
+    };
+    DeviceWatch::start(machine, told).map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))
+}
+
 /// One line on stdout says that the node answers, and where; the rest is for people.
 fn announce(control: &Control) -> Result<(), Failure> {
     let mut out = std::io::stdout();
@@ -116,7 +132,7 @@ fn hold_signals() -> nix::Result<SignalFd> {
     SignalFd::new(&set)
 }
 
-fn keep(control: &Control, node: &OnceLock<Node>, mut machine: Machine, signals: &SignalFd) {
+fn keep(control: &Control, node: &OnceLock<Node>, watch: &DeviceWatch, mut machine: Machine, signals: &SignalFd) {
     while let Ok(Some(signal)) = signals.read_signal() {
         if signal.ssi_signo != Signal::SIGHUP as u32 {
             return;
@@ -127,14 +143,14 @@ fn keep(control: &Control, node: &OnceLock<Node>, mut machine: Machine, signals:
                 hinted(Failure::input(format!("the queues stay as they were: {error}")), error.hint()).report();
             }
         }
-        if let Err(error) = look_again(control, node, &mut machine) {
+        if let Err(error) = look_again(control, node, watch, &mut machine) {
             error.report();
         }
     }
 }
 
 /// Memory and devices may come while a machine runs. What was granted stays granted.
-fn look_again(control: &Control, node: &OnceLock<Node>, machine: &mut Machine) -> Result<(), Failure> {
+fn look_again(control: &Control, node: &OnceLock<Node>, watch: &DeviceWatch, machine: &mut Machine) -> Result<(), Failure> {
     let found = super::machine::this_machine()?;
     if found == *machine {
         return Ok(());
@@ -142,6 +158,7 @@ fn look_again(control: &Control, node: &OnceLock<Node>, machine: &mut Machine) -
     let sizes = |machine: &Machine| format!("{} CPUs, {}, {} devices", machine.cpus.len(), machine.memory, machine.devices.len());
     say!("the machine changed: it had {}, it has {}", sizes(machine), sizes(&found));
     *machine = found;
+    watch.replace(machine.clone());
     if let Some(node) = node.get() {
         node.set_machine(machine.clone());
     }

@@ -6,6 +6,7 @@ mod bench_node;
 mod command_line;
 mod crash;
 mod device_table;
+mod devices;
 mod edges;
 mod following;
 mod other_kernel;

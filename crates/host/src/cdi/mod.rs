@@ -122,7 +122,7 @@ pub fn spec(vendor: Vendor, devices: &[Device]) -> Option<String> {
         let id = format::is_name(&device.id.0).then(|| device.id.0.clone());
         for name in number.into_iter().chain(id) {
             if names.insert(name.clone()) {
-                named.push(Named { name, container_edits: own(device), ..Named::default() });
+                named.push(Named { name, container_edits: own(device) });
             }
         }
     }
@@ -132,14 +132,8 @@ pub fn spec(vendor: Vendor, devices: &[Device]) -> Option<String> {
         add_new(&mut all.device_nodes, own(device).device_nodes);
         add_new(&mut shared.device_nodes, device.nodes.iter().filter(|node| node.shared).map(node).collect());
     }
-    named.push(Named { name: "all".into(), container_edits: all, ..Named::default() });
-    let file = File {
-        cdi_version: "0.5.0".into(),
-        kind: format!("ashlar/{}", vendor.name()),
-        devices: named,
-        container_edits: shared,
-        ..File::default()
-    };
+    named.push(Named { name: "all".into(), container_edits: all });
+    let file = File { cdi_version: "0.5.0".into(), kind: format!("ashlar/{}", vendor.name()), devices: named, container_edits: shared };
     serde_json::to_string_pretty(&file).ok().map(|text| text + "\n")
 }
 

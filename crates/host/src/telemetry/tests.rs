@@ -7,9 +7,7 @@ struct Card(tempfile::TempDir);
 impl Card {
     fn new(maker: u16, device: u16, class: u32) -> Card {
         let card = Card(tempfile::tempdir().unwrap());
-        card.write("vendor", &format!("0x{maker:04x}"))
-            .write("device", &format!("0x{device:04x}"))
-            .write("class", &format!("0x{class:04x}00"))
+        card.write("vendor", format!("0x{maker:04x}")).write("device", format!("0x{device:04x}")).write("class", format!("0x{class:04x}00"))
     }
 
     fn write(self, file: &str, text: impl AsRef<[u8]>) -> Card {

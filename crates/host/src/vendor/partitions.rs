@@ -18,7 +18,11 @@ pub(super) fn divide(root: &Root, numbers: &Numbers, devices: &mut Vec<Device>) 
     let gpus = kfd::gpus(root);
     let mut cards: BTreeMap<PciAddress, Vec<&Gpu>> = BTreeMap::new();
     for gpu in &gpus {
-        cards.entry(gpu.card).or_default().push(gpu);
+        // No two partitions of a card have one number.
+        let parts = cards.entry(gpu.card).or_default();
+        if !parts.iter().any(|part| part.partition == gpu.partition) {
+            parts.push(gpu);
+        }
     }
     let mut names: BTreeMap<u32, DeviceId> = BTreeMap::new();
     for (address, parts) in &cards {

@@ -55,10 +55,15 @@ impl Asker {
             }
         }
         for _ in 0..MOST_RESTARTS {
+            let was_kept = self.session.is_some();
             let Err((asking, silence)) = self.ask(full, &mut sweep) else { return sweep };
             // Whatever state it is in, it is of no use any more.
             self.session = None;
             let Some(index) = asking else {
+                // One that was kept and died since then says nothing about now.
+                if was_kept && silence != Silence::Hung {
+                    continue;
+                }
                 sweep.silence = Some(silence);
                 return sweep;
             };

@@ -1,0 +1,166 @@
+//! Keeps a running node's picture of its devices true: what comes, goes, falls off the bus or stops being well.
+//!
+//! One thread listens to the kernel and asks each card for four bytes once a second; the other asks libraries and tools,
+//! which may take long, and never keeps the first one waiting. On a machine without accelerators both sleep.
+
+use crate::inventory;
+use host::Root;
+use host::watch::{Events, Watched};
+use machine::{Device, Machine};
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Within this time a card that is lost is known to be.
+const CHECK: Duration = Duration::from_secs(1);
+/// How often libraries are asked.
+const ASK: Duration = Duration::from_secs(30);
+/// A library that is silent for this long is not just waking its cards.
+const PATIENCE: Duration = Duration::from_secs(machine::ladder::PATIENCE_LIMIT as u64);
+const FOREVER: Duration = Duration::from_secs(24 * 3600);
+
+/// The watch over one machine. Its threads live as long as the process.
+pub struct DeviceWatch(Arc<Shared>);
+
+struct Shared {
+    held: Mutex<Held>,
+    tell: Box<dyn Fn(Machine) + Send + Sync>,
+}
+
+struct Held {
+    watched: Watched,
+    /// How often the devices changed.
+    generation: u64,
+    /// Everything but the devices.
+    machine: Machine,
+}
+
+impl Held {
+    fn new(machine: Machine, generation: u64) -> Held {
+        Held { watched: Watched::new(Root::live(), machine.nics.clone(), machine.devices.clone()), generation, machine }
+    }
+
+    fn whole(&self) -> Machine {
+        Machine { devices: self.watched.devices.clone(), ..self.machine.clone() }
+    }
+}
+
+impl DeviceWatch {
+    /// Begins to watch. `tell` is called with the whole machine whenever something changed that matters to people or to
+    /// placement.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(machine: Machine, tell: impl Fn(Machine) + Send + Sync + 'static) -> io::Result<DeviceWatch> {
+        let shared = Arc::new(Shared { held: Mutex::new(Held::new(machine, 0)), tell: Box::new(tell) });
+        let (wake, woken) = channel();
+        let (listener, asker) = (shared.clone(), shared.clone());
+        std::thread::Builder::new().name("devices".into()).spawn(move || listener.listen(&wake))?;
+        std::thread::Builder::new().name("device-health".into()).spawn(move || asker.ask(&woken))?;
+        Ok(DeviceWatch(shared))
+    }
+
+    /// The machine was read anew by somebody else: the watch goes on from there.
+    pub fn replace(&self, machine: Machine) {
+        let mut held = self.0.lock();
+        *held = Held::new(machine, held.generation + 1);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listen(&self, wake: &Sender<()>) {
+        let events = Events::open().inspect_err(|error| tracing::warn!("the kernel does not tell of devices: {error}")).ok();
+        loop {
+            let none = self.lock().watched.devices.is_empty();
+            let span = if none { FOREVER } else { CHECK };
+            let told = match &events {
+                Some(events) => events.wait(span),
+                None => {
+                    std::thread::sleep(span);
+                    Some(vec![])
+                }
+            };
+            let mut held = self.lock();
+            let before = held.watched.devices.clone();
+            match told {
+                Some(events) => held.watched.take(&events),
+                None => held.watched.read_all(),
+            };
+            held.watched.check();
+            if matters(&before, &held.watched.devices) {
+                held.generation += 1;
+                let machine = held.whole();
+                drop(held);
+                (self.tell)(machine);
+                let _ = wake.send(());
+            }
+        }
+    }
+
+    fn ask(&self, woken: &Receiver<()>) {
+        let mut health = inventory::health(PATIENCE);
+        loop {
+            let none = self.lock().watched.devices.is_empty();
+            match woken.recv_timeout(if none { FOREVER } else { ASK }) {
+                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(()) | Err(RecvTimeoutError::Timeout) => while woken.try_recv().is_ok() {},
+            }
+            let (mut devices, generation) = {
+                let held = self.lock();
+                (held.watched.devices.clone(), held.generation)
+            };
+            let before = devices.clone();
+            health.ask(&mut devices);
+            let mut held = self.lock();
+            // What changed meanwhile was a reason to be woken again; this answer is of another time.
+            if held.generation != generation {
+                continue;
+            }
+            held.watched.devices.clone_from(&devices);
+            let machine = held.whole();
+            drop(held);
+            if matters(&before, &devices) {
+                (self.tell)(machine);
+            }
+        }
+    }
+}
+
+/// Whether the difference is worth a record on disk and a new plan. Counts in a sentence that go up are not.
+fn matters(before: &[Device], now: &[Device]) -> bool {
+    let gist = |device: &Device| {
+        let stop = device.ladder.stop.as_ref().map(|stop| (stop.kind, stop.blocks));
+        (device.id.clone(), device.ladder.reached, stop, device.health.is_ready(), device.memory, device.nodes.clone())
+    };
+    before.len() != now.len() || before.iter().zip(now).any(|(before, now)| gist(before) != gist(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use machine::ladder::{Answer, Evidence, Fault, climb};
+    use machine::{Bytes, DeviceId};
+
+    #[test]
+    fn only_what_placement_and_people_go_by_is_told() {
+        let ladder = climb(&Evidence { driver: Some("x".into()), drivers: vec!["x".into()], ..Evidence::default() });
+        let device = Device { id: DeviceId("a".into()), health: ladder.health(), ladder, ..Device::default() };
+        let fault = |text: &str| vec![Fault { text: text.into(), hint: None, blocks: false }];
+        let with = |change: &dyn Fn(&mut Device)| {
+            let mut other = device.clone();
+            change(&mut other);
+            vec![other]
+        };
+        let one = with(&|_| {});
+        assert!(!matters(&one, &one.clone()));
+        let sick = with(&|device| device.learn(Answer::Fine, fault("2 errors"), 0));
+        assert!(matters(&one, &sick));
+        assert!(!matters(&sick, &with(&|device| device.learn(Answer::Fine, fault("3 errors"), 0))));
+        assert!(matters(&one, &with(&|device| device.memory = Some(Bytes(1)))) && matters(&one, &[]));
+    }
+}
