@@ -6,7 +6,7 @@
 
 use crate::Root;
 use crate::vendor::{self, Counted};
-use machine::ladder::{self, Answer, Evidence, OnBus};
+use machine::ladder::{self, Evidence, OnBus};
 use machine::{Device, Nic, PciAddress};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
@@ -127,12 +127,18 @@ impl Watched {
                 if same_stand {
                     return false;
                 }
-                let mut next = Device { id: old.id.clone(), model: old.model.clone(), memory: old.memory.or(new.memory), ..*new };
-                next.index = old.index;
-                let changed = next != *old;
-                self.devices[at] = next;
+                let before = old.clone();
+                self.devices[at] = Device {
+                    id: old.id.clone(),
+                    model: old.model.clone(),
+                    memory: old.memory.or(new.memory),
+                    architecture: old.architecture.clone().or(new.architecture.clone()),
+                    links: old.links.clone(),
+                    index: old.index,
+                    ..*new
+                };
                 self.slices_follow(address);
-                changed
+                self.devices[at] != before
             }
         }
     }
@@ -197,27 +203,21 @@ impl Watched {
         changed
     }
 
-    /// A slice is no better than its card.
+    /// A slice is no better than its card; and a card that is back is still divided.
     fn slices_follow(&mut self, address: PciAddress) {
-        let Some(card) = self.devices.iter().find(|device| device.pci == Some(address) && device.slice.is_none()) else { return };
-        if card.ladder.reached >= ladder::Rung::Node {
-            for device in self.devices.iter_mut().filter(|device| device.pci == Some(address) && device.slice.is_some()) {
-                if device.ladder.reached < ladder::Rung::Node {
-                    device.ladder = ladder::climb(&Evidence {
-                        drivers: device.driver.clone().into_iter().collect(),
-                        driver: device.driver.clone(),
-                        answer: Answer::NotAsked,
-                        ..Evidence::default()
-                    });
-                    device.health = device.ladder.health();
-                }
+        let Some(at) = self.devices.iter().position(|device| device.pci == Some(address) && device.slice.is_none()) else { return };
+        let (ladder, health) = (self.devices[at].ladder.clone(), self.devices[at].health.clone());
+        let id = self.devices[at].id.clone();
+        let mut slices = 0;
+        for device in self.devices.iter_mut().filter(|device| device.slice.as_ref().is_some_and(|slice| slice.parent == id)) {
+            slices += 1;
+            if ladder.reached < ladder::Rung::Node || device.ladder.reached < ladder::Rung::Node {
+                device.ladder = ladder.clone();
+                device.health = health.clone();
             }
-            return;
         }
-        let (ladder, health) = (card.ladder.clone(), card.health.clone());
-        for device in self.devices.iter_mut().filter(|device| device.pci == Some(address) && device.slice.is_some()) {
-            device.ladder = ladder.clone();
-            device.health = health.clone();
+        if slices > 0 {
+            self.devices[at].divide(slices);
         }
     }
 }

@@ -134,8 +134,8 @@ fn slices_and_names_of_the_library_share_the_fate_of_the_card() {
     assert!(watched.devices.iter().all(|device| matches!(device.health, Health::Unusable(_))));
     fs::write(tree.folder(ONE).join("config"), [0x52, 0x1e, 0x1e, 0x40]).unwrap();
     assert!(watched.check());
-    assert!(watched.devices.iter().all(|device| device.health.is_ready()), "{:?}", watched.devices);
-    assert_eq!(watched.devices[0].id.0, "GPU-1");
+    assert!(watched.devices[1].health.is_ready(), "{:?}", watched.devices);
+    assert_eq!((watched.devices[0].id.0.as_str(), kind(&watched.devices[0])), ("GPU-1", Some(StopKind::Divided)), "never beside its slice");
 }
 
 #[test]

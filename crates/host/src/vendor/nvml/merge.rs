@@ -6,7 +6,7 @@ use crate::Root;
 use crate::child::Silence;
 use crate::vendor::nvidia;
 use machine::ladder::{Answer, Fault};
-use machine::{Bytes, Device, DeviceId, LinkKind, PeerLink, Slice, SliceKind, Vendor, telemetry};
+use machine::{Bytes, Device, DeviceId, LinkKind, PeerLink, Rung, Slice, SliceKind, Vendor, telemetry};
 use std::collections::BTreeMap;
 
 const WHO: &str = "libnvidia-ml.so.1";
@@ -20,8 +20,9 @@ pub fn merge(root: &Root, devices: &mut Vec<Device>, sweep: &Sweep, seconds: u32
     let kept: BTreeMap<DeviceId, Device> =
         devices.extract_if(.., |device| is_slice(device)).map(|device| (device.id.clone(), device)).collect();
     let asked: Vec<usize> = (0..devices.len()).filter(|at| is_asked(&devices[*at])).collect();
-    // The library counts the cards that its driver has in bus order, as this list does.
-    let by_order = |index: u32| asked.get(index as usize).copied();
+    // The library counts the cards that its driver has in bus order, as this list does once those are out that the bus lost.
+    let listed: Vec<usize> = asked.iter().copied().filter(|at| devices[*at].ladder.reached > Rung::None).collect();
+    let by_order = |index: u32| listed.get(index as usize).copied();
     let mut answers: BTreeMap<usize, Answer> = BTreeMap::new();
     let mut told: BTreeMap<usize, &Gpu> = BTreeMap::new();
     for gpu in &sweep.gpus {
