@@ -100,6 +100,8 @@ pub enum Refusal {
     NoSuchDependency(JobId),
     #[error("queue '{queue}' still has {jobs} {} and cannot be removed", if *jobs == 1 { "job" } else { "jobs" })]
     QueueInUse { queue: String, jobs: usize },
+    #[error("{whose} {live} unfinished jobs, {asked} more would be above the {most} allowed")]
+    TooManyJobs { whose: String, live: u64, asked: u64, most: u64 },
     #[error("the plan was made for generation {based_on}, the state is at {now}")]
     Stale { based_on: u64, now: u64 },
     #[error("{0}")]

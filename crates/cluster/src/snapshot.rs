@@ -21,8 +21,9 @@ pub(crate) struct View {
     open: BTreeMap<u64, BTreeSet<JobId>>,
 }
 
-/// With more changes than this share of all jobs, a new list is cheaper than many insertions.
-const REBUILD_SHARE: usize = 16;
+/// With more changes than this, one pass over the list is cheaper than an insertion or removal each, which moves
+/// half of the list on average.
+const MERGE_ABOVE: usize = 4;
 
 impl View {
     pub fn of(state: &State, accepts: &BTreeSet<String>, half_life: Span, now: Time) -> View {
@@ -38,11 +39,11 @@ impl View {
     /// Brings the view to `state`, which differs from the last one in `changed` jobs.
     pub fn refresh(&mut self, state: &State, changed: &BTreeSet<JobId>, accepts: &BTreeSet<String>, half_life: Span, now: Time) {
         let changed = self.with_opened(state, changed);
-        let all = self.snapshot.waiting.len() + self.snapshot.running.len();
-        if changed.len() > 16 + all / REBUILD_SHARE {
-            self.snapshot.waiting = state.waiting().map(|job| self.waiting(job)).collect();
-            self.snapshot.running = state.running().map(|(job, run)| running(job, run)).collect();
-            self.snapshot.running.sort_unstable_by_key(|running| running.run);
+        if changed.len() > MERGE_ABOVE {
+            let waits = changed.iter().map(|id| (*id, self.waits(*id, state))).collect();
+            merge(&mut self.snapshot.waiting, waits, |waiting| waiting.job);
+            let runs = changed.iter().map(|id| (*id, runs(*id, state))).collect();
+            merge(&mut self.snapshot.running, runs, |running| running.run.job);
         } else {
             changed.iter().for_each(|id| self.patch(*id, state));
         }
@@ -71,13 +72,16 @@ impl View {
     }
 
     fn patch(&mut self, id: JobId, state: &State) {
-        let job = state.job(id);
-        let waits = job.filter(|job| job.state == crate::JobState::Waiting).map(|job| self.waiting(job));
+        let waits = self.waits(id, state);
         let place = self.snapshot.waiting.binary_search_by_key(&id, |waiting| waiting.job);
         put(&mut self.snapshot.waiting, place, waits);
-        let runs = job.and_then(|job| job.live_run().map(|run| running(job, run)));
+        let runs = runs(id, state);
         let place = self.snapshot.running.binary_search_by_key(&id, |running| running.run.job);
         put(&mut self.snapshot.running, place, runs);
+    }
+
+    fn waits(&self, id: JobId, state: &State) -> Option<Waiting> {
+        state.job(id).filter(|job| job.state == crate::JobState::Waiting).map(|job| self.waiting(job))
     }
 
     fn waiting(&self, job: &Job) -> Waiting {
@@ -126,6 +130,26 @@ fn put<T>(list: &mut Vec<T>, place: Result<usize, usize>, element: Option<T>) {
     }
 }
 
+/// As [`put`] for each of `changes`, which are in order, in one pass.
+fn merge<T>(list: &mut Vec<T>, changes: Vec<(JobId, Option<T>)>, id: impl Fn(&T) -> JobId) {
+    let mut old = std::mem::take(list).into_iter().peekable();
+    let mut new = Vec::with_capacity(old.len() + changes.len());
+    for (changed, element) in changes {
+        while let Some(before) = old.next_if(|element| id(element) < changed) {
+            new.push(before);
+        }
+        old.next_if(|element| id(element) == changed);
+        new.extend(element);
+    }
+    new.extend(old);
+    *list = new;
+}
+
+fn runs(id: JobId, state: &State) -> Option<Running> {
+    let job = state.job(id)?;
+    job.live_run().map(|run| running(job, run))
+}
+
 fn running(job: &Job, run: &Run) -> Running {
     Running {
         run: run.id,
@@ -143,5 +167,27 @@ impl State {
     /// that of the books of fair shares.
     pub fn snapshot(&self, accepts: &BTreeSet<String>, half_life: Span, now: Time) -> Snapshot {
         View::of(self, accepts, half_life, now).snapshot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_pass_does_what_single_changes_do() {
+        for changes in [vec![], vec![0, 1, 9], vec![2, 3, 4, 5, 6], vec![7], vec![10, 11]] {
+            for keep in [true, false] {
+                let mut merged: Vec<(JobId, bool)> = [1, 3, 4, 7, 9].map(|number| (JobId::new(number), false)).to_vec();
+                let mut patched = merged.clone();
+                let changes: Vec<_> = changes.iter().map(|number| JobId::new(*number)).map(|id| (id, keep.then_some((id, true)))).collect();
+                for (id, element) in changes.clone() {
+                    let place = patched.binary_search_by_key(&id, |element| element.0);
+                    put(&mut patched, place, element);
+                }
+                merge(&mut merged, changes, |element| element.0);
+                assert_eq!(merged, patched);
+            }
+        }
     }
 }

@@ -40,6 +40,10 @@ struct Recent {
 const RECENT: usize = 10_000;
 const ALARMS: usize = 100;
 
+/// Live jobs, tasks of arrays counted each: every one is kept in memory and looked at by the planner.
+const LIVE_JOBS: u64 = 200_000;
+const LIVE_JOBS_OF_ONE: u64 = 100_000;
+
 /// A plan whose next promised start has passed is made again, but not more often than this.
 const PLAN_AGAIN: Span = Span::seconds(30);
 
@@ -160,6 +164,9 @@ impl Core {
                 false => Answer::Refused(Refusal::KeyUsed { key: key.clone(), job: earlier.job }),
             };
         }
+        if let Err(refusal) = self.room_for(&spec, &owner) {
+            return Answer::Refused(refusal);
+        }
         let mut ended = self.with_recent(&spec, ended);
         // What this very step forgets was looked up too early.
         ended.retain(|(job, _)| !gathered.batch.forgotten.contains(&job.number));
@@ -168,6 +175,19 @@ impl Core {
             Answer::Done => Answer::Accepted(JobId::new(number)),
             other => other,
         }
+    }
+
+    /// Here and not where commands are applied: what was accepted once is replayed under any bound.
+    fn room_for(&self, spec: &JobSpec, owner: &Identity) -> Result<(), Refusal> {
+        let asked = spec.array.as_ref().map_or(1, |array| array.len());
+        let all = self.state.jobs().len() as u64;
+        let own = self.state.live_jobs_of(owner.uid);
+        for (whose, live, most) in [(owner.user.as_str(), own, LIVE_JOBS_OF_ONE), ("everybody together", all, LIVE_JOBS)] {
+            if live.saturating_add(asked) > most {
+                return Err(Refusal::TooManyJobs { whose: format!("{whose} has"), live, asked, most });
+            }
+        }
+        Ok(())
     }
 
     /// `ended`, and what this core itself knows of the jobs that `spec` waits for.
@@ -339,6 +359,7 @@ impl Core {
     /// What a submission would lead to now. Of an array, its first task. Nothing changes. `ended` is as in
     /// [`Input::Submit`]. Refused as the submission would be, and when the job would be cancelled at once.
     pub fn what_if(&self, spec: Arc<JobSpec>, owner: &Identity, ended: &[(JobId, JobState)], now: Time) -> Result<WhatIf, Refusal> {
+        self.room_for(&spec, owner)?;
         let queue = self.state.queue_for(&spec, owner)?.name.clone();
         let ended = self.with_recent(&spec, ended.to_vec());
         let (after, never) = self.state.open_dependencies(&spec.after, &ended)?;

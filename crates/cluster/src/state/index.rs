@@ -16,6 +16,8 @@ pub(super) struct Index {
     /// Who waits for the key: a job, or with no task in it a whole array.
     pub dependents: BTreeMap<JobId, BTreeSet<JobId>>,
     pub arrays: BTreeMap<u64, ArrayCount>,
+    /// Live jobs by user id.
+    pub owners: BTreeMap<u32, u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,7 @@ impl Index {
         for dependency in &job.after {
             self.dependents.entry(dependency.job).or_default().insert(job.id);
         }
+        *self.owners.entry(job.owner.uid).or_default() += 1;
         let run = job.live_run();
         if let Some(run) = run {
             match self.holding.get_mut(&run.grant.machine) {
@@ -62,6 +65,12 @@ impl Index {
         }
         for dependency in &job.after {
             remove_from(&mut self.dependents, &dependency.job, job.id);
+        }
+        if let Some(owned) = self.owners.get_mut(&job.owner.uid) {
+            *owned -= 1;
+            if *owned == 0 {
+                self.owners.remove(&job.owner.uid);
+            }
         }
         let run = job.live_run();
         if let Some(run) = run {

@@ -75,12 +75,14 @@ pub struct Effects {
     pub notices: Vec<Notice>,
 }
 
-/// Keys of submissions, newest 10,000.
+/// Keys of submissions, 10,000 of them. Beyond, the person with the most loses the oldest, so that nobody's many
+/// push out the few of others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Keys {
     jobs: BTreeMap<(u32, String), Keyed>,
     /// Oldest first.
     order: VecDeque<(u32, String)>,
+    count: BTreeMap<u32, usize>,
 }
 
 /// What a key stands for.
@@ -115,11 +117,23 @@ impl Keys {
     fn insert(&mut self, uid: u32, key: &str, keyed: Keyed) {
         let key = (uid, key.to_owned());
         if self.jobs.insert(key.clone(), keyed).is_none() {
+            *self.count.entry(uid).or_default() += 1;
             self.order.push_back(key);
         }
         while self.order.len() > KEYS_REMEMBERED {
-            if let Some(oldest) = self.order.pop_front() {
-                self.jobs.remove(&oldest);
+            let most = self.count.iter().max_by_key(|(_, count)| **count).map(|(uid, _)| *uid);
+            let place = self.order.iter().position(|(uid, _)| Some(*uid) == most).unwrap_or(0);
+            let Some(oldest) = self.order.remove(place) else { return };
+            self.jobs.remove(&oldest);
+            self.uncount(oldest.0);
+        }
+    }
+
+    fn uncount(&mut self, uid: u32) {
+        if let Some(count) = self.count.get_mut(&uid) {
+            *count -= 1;
+            if *count == 0 {
+                self.count.remove(&uid);
             }
         }
     }
@@ -133,6 +147,10 @@ impl Keys {
         self.jobs.retain(|_, keyed| numbers.binary_search(&keyed.job.number).is_err());
         let jobs = &self.jobs;
         self.order.retain(|key| jobs.contains_key(key));
+        self.count.clear();
+        for (uid, _) in &self.order {
+            *self.count.entry(*uid).or_default() += 1;
+        }
     }
 }
 
@@ -226,6 +244,16 @@ impl State {
     /// The number the next job gets.
     pub fn next_number(&self) -> u64 {
         self.next_number
+    }
+
+    /// Takes no number up to this one again.
+    pub fn number_above(&mut self, given: u64) {
+        self.next_number = self.next_number.max(given.saturating_add(1));
+    }
+
+    /// Live jobs of this person, tasks of arrays counted each.
+    pub fn live_jobs_of(&self, uid: u32) -> u64 {
+        self.index.owners.get(&uid).copied().unwrap_or(0)
     }
 
     pub fn machines(&self) -> &BTreeMap<String, MachineState> {

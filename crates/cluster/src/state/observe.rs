@@ -188,7 +188,8 @@ fn merged(known: &Run, said: &RunReport, at: Time) -> Option<Run> {
     }
     let mut run = known.clone();
     run.state = state;
-    run.started = run.started.or(said.started);
+    // The clock of a node may be wrong: nothing starts before it was granted, or later than now.
+    run.started = run.started.or(said.started.map(|started| started.max(run.adopted).min(at)));
     if run.state == RunState::Running {
         run.started = run.started.or(Some(at));
     }
@@ -200,7 +201,7 @@ fn merged(known: &Run, said: &RunReport, at: Time) -> Option<Run> {
         merge_rank(&mut run.ranks, rank);
     }
     if run.state.is_ended() {
-        run.ended = Some(said.ended.unwrap_or(at));
+        run.ended = Some(said.ended.map_or(at, |ended| ended.max(run.started.unwrap_or(run.adopted)).min(at)));
         // Taken at the end only: figures that grow while a run goes on would make every report news.
         run.usage = said.usage;
     }

@@ -81,6 +81,9 @@ struct Saved {
 }
 
 impl State {
+    /// The newest format of saved states that this release reads, which is the one it writes.
+    pub const FORMAT: u32 = VERSION;
+
     /// The whole state as JSON, for [`State::restore`].
     pub fn checkpoint(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)

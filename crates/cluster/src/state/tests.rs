@@ -1,6 +1,7 @@
 //! One rule a test, against a desk that checks after every command that the state survives being saved.
 
 mod arrays_and_dependencies;
+mod bounds;
 mod forgetting;
 mod lifecycle;
 mod replay;

@@ -99,9 +99,9 @@ fn figures_are_taken_at_the_end_only() {
     let usage = Some(Usage { memory_peak: Some(Bytes(5)), cpu_time: None, output: Bytes(1) });
     let _ = desk.report(&[(run, RunPhase::Running)]);
     assert!(!desk.apply(observe(1, vec![RunReport { usage, ..said(run, RunPhase::Running) }])).changed);
-    let end = RunReport { usage, ended: Some(Time(77)), ..said(run, RunPhase::Ended(EndCause::Success)) };
+    let end = RunReport { usage, ended: Some(Time(1_000_077)), ..said(run, RunPhase::Ended(EndCause::Success)) };
     let effects = desk.apply(observe(1, vec![end]));
-    assert_eq!((effects.ended[0].runs[0].usage, effects.ended[0].ended), (usage, Some(Time(77))));
+    assert_eq!((effects.ended[0].runs[0].usage, effects.ended[0].ended), (usage, Some(Time(1_000_077))));
 }
 
 #[test]
@@ -176,4 +176,31 @@ fn the_essence_of_a_report_does_what_the_whole_does() {
             assert_eq!(whole.checkpoint().unwrap(), short.checkpoint().unwrap());
         }
     }
+}
+
+#[test]
+fn a_wrong_clock_of_a_node_bends_no_times() {
+    // Granted at 1,000,000, reported at 2,000,000.
+    for (begun, over, started, ended) in [
+        (Some(1_500_000), Some(1_600_000), 1_500_000, 1_600_000),
+        (Some(1), Some(2), 1_000_000, 1_000_000),
+        (Some(9_000_000), Some(9_500_000), 2_000_000, 2_000_000),
+        (Some(1_500_000), Some(1_400_000), 1_500_000, 1_500_000),
+        (Some(1_500_000), None, 1_500_000, 2_000_000),
+        (Some(u64::MAX), Some(0), 2_000_000, 2_000_000),
+    ] {
+        let (mut desk, _, run) = started_at_a_million();
+        let mut report = said(run, RunPhase::Ended(EndCause::Success));
+        (report.started, report.ended) = (begun.map(Time), over.map(Time));
+        let effects = desk.apply(observe(1, vec![report]));
+        let job = &effects.ended[0];
+        assert_eq!((job.started, job.ended), (Some(Time(started)), Some(Time(ended))), "{begun:?} {over:?}");
+        assert_eq!((job.runs[0].started, job.runs[0].ended), (job.started, job.ended));
+    }
+}
+
+fn started_at_a_million() -> (Desk, JobId, RunId) {
+    let found = started();
+    assert_eq!(found.0.now, Time(1_000_000));
+    found
 }
