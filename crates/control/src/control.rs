@@ -119,7 +119,7 @@ impl Control {
         let lock = DirLock::take(&dir)?;
         let engine = Engine::start(&dir, policy, clock, link)?;
         let queues = dir.join(QUEUES_FILE);
-        reload(&engine.shared, &queues)?;
+        first_queues(&engine.shared, &queues)?;
         let settings = Settings { socket: dir.join(api::SOCKET_NAME), tcp, admin_group, queues: queues.clone(), version };
         open_way(&dir)?;
         let server = Server::start(engine.shared.clone(), settings)?;
@@ -229,6 +229,19 @@ fn check_in_background(shared: &Arc<Shared>) {
     }
 }
 
+/// The queues at a start. A mistake in the file must not keep a node down that has queues: it goes on with those.
+fn first_queues(shared: &Shared, path: &Path) -> Result<(), QueueError> {
+    let Err(error) = reload(shared, path) else { return Ok(()) };
+    // Nothing was ever written: somebody is at hand who sets the machine up.
+    if shared.view.read().state.generation() == 0 {
+        return Err(error);
+    }
+    let hint = error.hint().map_or_else(String::new, |hint| format!("{hint}; "));
+    let text = format!("the queues are as they were before the start, and not as their file says: {error}");
+    shared.raise("queues", text, Some(format!("{hint}then let the node read the file again: kill -HUP {}", std::process::id())));
+    Ok(())
+}
+
 /// Reads the queue file and makes it so. Blocking.
 pub fn reload(shared: &Shared, path: &Path) -> Result<(), QueueError> {
     let queues = match std::fs::read_to_string(path) {
@@ -239,14 +252,20 @@ pub fn reload(shared: &Shared, path: &Path) -> Result<(), QueueError> {
     let queues = queues.into_iter().map(|queue| numbered(queue, path)).collect::<Result<Vec<_>, _>>()?;
     match shared.ask_blocking(|reply| Request::Queues { queues, reply })? {
         Answer::Refused(why) => Err(QueueError::Refused(why)),
-        Answer::Accepted(_) | Answer::Done => Ok(()),
+        Answer::Accepted(_) | Answer::Done => {
+            shared.clear("queues");
+            Ok(())
+        }
     }
 }
 
 /// The state knows groups by number: only this machine knows their names.
 fn numbered(mut queue: Queue, path: &Path) -> Result<Queue, QueueError> {
     for group in &mut queue.groups {
-        let known = group.parse().ok().or_else(|| gid_of(group));
+        let known = match group.parse() {
+            Ok(gid) => Some(gid),
+            Err(_) => gid_of(group)?,
+        };
         let gid: u32 = known.ok_or_else(|| QueueError::Group { path: path.to_owned(), queue: queue.name.clone(), group: group.clone() })?;
         *group = gid.to_string();
     }

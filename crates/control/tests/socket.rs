@@ -4,7 +4,8 @@ mod common;
 mod retention;
 
 use api::{Client, ClientError, ErrorKind, JobQuery, LogRequest, PlanVerdict, SubmitItem, SubmitResult, TokenRequest};
-use common::{World, job};
+use common::{World, job, machine as computer};
+use control::StartError;
 use spec::JobId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -200,6 +201,9 @@ fn tls_needs_the_right_token_and_the_right_certificate() {
     let made = world.client().make_token(&TokenRequest { note: "test".into(), ..TokenRequest::default() }).unwrap();
     assert_eq!(made.fingerprint.as_deref(), Some(fingerprint.as_str()));
     let remote = Client::connect_tls(&url, &made.token, &fingerprint).unwrap();
+    let more = remote.make_token(&TokenRequest { days: Some(3650), ..TokenRequest::default() }).unwrap_err();
+    assert_eq!(kind(&more), ErrorKind::Denied, "a token would outlive itself");
+    assert!(more.hint().unwrap().contains("on the machine"), "{more}");
     let id = remote.submit(job("true"), None).unwrap();
     assert_eq!(remote.wait(id, 30_000).unwrap().job.user, made.user);
     let rows = remote.tokens().unwrap();
@@ -235,6 +239,59 @@ fn queues_are_read_from_their_file() {
     std::fs::write(&file, "queues: [").unwrap();
     assert_eq!(kind(&client.reload_queues().unwrap_err()), ErrorKind::Input);
     assert_eq!(client.queues().unwrap().len(), 2, "a broken file changes nothing");
+}
+
+#[test]
+fn a_mistake_in_the_queue_file_keeps_no_node_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("queues.yaml");
+    std::fs::write(&file, "queues: [").unwrap();
+    assert!(matches!(World::alone(dir.path()), Err(StartError::Queues(_))), "nothing was set up yet");
+    let lab = "queues:\n  - name: default\n  - name: lab\n";
+    std::fs::write(&file, lab).unwrap();
+    let world = World::start(dir.path(), |_| {});
+    let mut waits = job("sleep");
+    waits.queue = Some("lab".into());
+    world.client().submit(waits, None).unwrap();
+    drop(world);
+    for broken in ["queues: [", "queues:\n  - name: default\n    groups: [no-such-group-here]\n", "queues:\n  - name: default\n"] {
+        std::fs::write(&file, broken).unwrap();
+        let world = World::start(dir.path(), |_| {});
+        let client = world.client();
+        assert_eq!(client.queues().unwrap().len(), 2, "{broken}");
+        let alarms = client.health().unwrap().alarms;
+        assert!(alarms.iter().any(|alarm| alarm.kind == "queues" && alarm.hint.is_some()), "{broken}: {alarms:?}");
+        assert!(client.reload_queues().is_err());
+        std::fs::write(&file, lab).unwrap();
+        client.reload_queues().unwrap();
+        assert!(client.health().unwrap().alarms.is_empty());
+    }
+}
+
+/// Writing fails while the table is away; it costs no full disk.
+fn outage(dir: &std::path::Path, begins: bool) {
+    let sql = if begins { "ALTER TABLE log RENAME TO away" } else { "ALTER TABLE away RENAME TO log" };
+    rusqlite::Connection::open(dir.join("log.db")).unwrap().execute_batch(sql).unwrap();
+}
+
+#[test]
+fn a_machine_that_joins_while_nothing_can_be_written_is_taken_in_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::without_machine(dir.path(), |_| {});
+    let client = world.client();
+    outage(dir.path(), true);
+    assert_eq!(kind(&client.submit(job("true"), None).unwrap_err()), ErrorKind::Unavailable);
+    world.control().join(computer(4)).unwrap_err();
+    outage(dir.path(), false);
+    let end = Instant::now() + Duration::from_secs(30);
+    let id = loop {
+        match client.submit(job("true"), None) {
+            Ok(id) => break id,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(client.wait(id, 30_000).unwrap().job.state, "succeeded");
 }
 
 /// A small file system of its own. `None` where we may not mount.
@@ -336,31 +393,65 @@ fn as_another_user() {
     assert_eq!(kind(&client.make_token(&named).unwrap_err()), ErrorKind::Denied);
 }
 
+/// The part of the next test that runs as a member of the admin group.
 #[test]
-fn another_user_sees_nothing_of_it() {
+#[ignore = "run by an_administrator_does_not_become_root"]
+fn as_an_administrator() {
+    let Ok(socket) = std::env::var("ASHLAR_TEST_SOCKET") else { return };
+    let client = Client::connect(std::path::Path::new(&socket)).unwrap();
+    assert_eq!(client.jobs(&JobQuery { all: true, ..JobQuery::default() }).unwrap().jobs.len(), 1, "an administrator sees all");
+    for user in ["root", "daemon"] {
+        let named = TokenRequest { user: Some(user.into()), ..TokenRequest::default() };
+        assert_eq!(kind(&client.make_token(&named).unwrap_err()), ErrorKind::Denied);
+    }
+    client.make_token(&TokenRequest::default()).unwrap();
+}
+
+#[test]
+fn an_administrator_does_not_become_root() {
+    let Ok(Some(group)) = nix::unistd::Group::from_gid(65_534.into()) else {
+        eprintln!("skipped: there is no group 65534");
+        return;
+    };
+    let Some((world, words)) = with_another_user("as_an_administrator", 65_534, &group.name) else { return };
+    assert!(words.contains("1 passed"), "{words}");
+    let named = TokenRequest { user: Some("daemon".into()), ..TokenRequest::default() };
+    assert_eq!(world.1.client().make_token(&named).unwrap().user, "daemon", "root may");
+}
+
+/// Runs an ignored test as another user beside a job of root's, and gives what it printed.
+fn with_another_user(test: &str, gid: u32, admin_group: &str) -> Option<((tempfile::TempDir, World), String)> {
     use std::os::unix::process::CommandExt;
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: only root may become another user");
-        return;
+        return None;
     }
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let world = World::start(dir.path(), |_| {});
+    let world = World::start(dir.path(), |options| options.admin_group = admin_group.into());
     let client = world.client();
     assert_eq!(client.submit(job("sleep"), None).unwrap(), JobId::new(1));
     // A copy, because the folder of the build may be closed to others.
     let program = dir.path().join("test-program");
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let run = std::process::Command::new(&program)
-        .args(["--exact", "as_another_user", "--ignored", "--nocapture"])
+        .args(["--exact", test, "--ignored", "--nocapture"])
         .env("ASHLAR_TEST_SOCKET", world.control().socket())
         .current_dir("/")
         .uid(65_533)
-        .gid(65_533)
+        .gid(gid)
         .output()
         .unwrap();
     let words = String::from_utf8_lossy(&run.stdout).into_owned() + &String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success() && words.contains("1 passed"), "{words}");
+    assert!(run.status.success(), "{words}");
+    Some(((dir, world), words))
+}
+
+#[test]
+fn another_user_sees_nothing_of_it() {
+    let Some((world, words)) = with_another_user("as_another_user", 65_533, "no-such-group-here") else { return };
+    assert!(words.contains("1 passed"), "{words}");
+    let client = world.1.client();
     assert_eq!(client.jobs(&JobQuery { all: true, ..JobQuery::default() }).unwrap().jobs.len(), 2, "root sees both");
     assert_eq!(client.jobs(&JobQuery { user: Some("65533".into()), ..JobQuery::default() }).unwrap().jobs.len(), 1);
 }

@@ -53,7 +53,13 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     )
     .map_err(|error| Failure::failed(error.to_string()))?;
     let _ = slot.set(node);
-    control.join(machine.clone()).map_err(|error| hinted(Failure::no_node(&error.message), error.hint.clone()))?;
+    if let Err(error) = control.join(machine.clone()) {
+        // It is remembered: once the disk takes writes again, work is accepted. What runs must be looked after till then.
+        say!("warning: {error}");
+        if let Some(hint) = &error.hint {
+            say!("hint: {hint}");
+        }
+    }
     let watch = watch_devices(machine.clone(), &control, &slot)?;
     announce(&control)?;
     keep(&control, &slot, &watch, machine, &signals);

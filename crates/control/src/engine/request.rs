@@ -16,6 +16,9 @@ pub struct Unavailable {
     pub hint: Option<String>,
 }
 
+/// Whatever somebody asks for, sums of weights must not overflow.
+const WEIGHT_MAX: usize = 1 << 20;
+
 pub type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
 
 pub struct Submission {
@@ -60,9 +63,11 @@ pub enum Request {
         before: Time,
         reply: Reply<usize>,
     },
+    /// Answered with false when its person has so many valid ones already.
     PutToken {
         token: Token,
-        reply: Reply<()>,
+        most: u32,
+        reply: Reply<bool>,
     },
     DropToken {
         id: String,
@@ -76,7 +81,12 @@ impl Request {
     /// How many inputs of a step it stands for.
     pub fn weight(&self) -> usize {
         match self {
-            Request::Submit { jobs, .. } => jobs.len(),
+            // A task of an array is a job of its own in memory.
+            Request::Submit { jobs, .. } => {
+                let tasks = |job: &Submission| job.spec.array.as_ref().map_or(1, |array| array.len().max(1));
+                let all = jobs.iter().map(tasks).fold(0, u64::saturating_add);
+                usize::try_from(all).unwrap_or(usize::MAX).min(WEIGHT_MAX)
+            }
             _ => 1,
         }
     }
@@ -93,8 +103,29 @@ impl Request {
             Request::Forget { reply, .. } => send(reply, why),
             Request::Trim { reply, .. } => send(reply, why),
             Request::WhatIf { reply, .. } => send(reply, why),
-            Request::PutToken { reply, .. } | Request::DropToken { reply, .. } => send(reply, why),
+            Request::PutToken { reply, .. } => send(reply, why),
+            Request::DropToken { reply, .. } => send(reply, why),
             Request::Reports | Request::Stop => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_weighs_as_much_as_its_tasks() {
+        let weight = |arrays: &[u32]| {
+            let job = |last: &u32| {
+                let array = Some(spec::Array { ranges: vec![(0, *last)], at_once: None });
+                Submission { spec: Arc::new(JobSpec { array, ..crate::views::sample_spec("many") }), key: None }
+            };
+            let owner = crate::access::tests::person(1000);
+            Request::Submit { jobs: arrays.iter().map(job).collect(), owner, reply: oneshot::channel().0 }.weight()
+        };
+        assert_eq!(weight(&[0]), 1);
+        assert_eq!(weight(&[99_999, 0]), 100_001);
+        assert_eq!(weight(&[u32::MAX, u32::MAX, u32::MAX]), WEIGHT_MAX);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Shared;
 use super::request::{Request, Unavailable};
-use crate::log::{Log, LogError, Recovered, Replay};
-use cluster::{Answer, Batch, Command, Core, Input, JobState, State};
+use crate::log::{Log, LogError, Recovered, Replay, Unusable};
+use cluster::{Answer, Batch, Command, Core, Input, JobState, RestoreError, State};
 use machine::Machine;
 use placement::Policy;
 use spec::{Dependency, JobId, Report};
@@ -49,8 +49,11 @@ impl Replay for State {
         State::new()
     }
 
-    fn parse(text: &str) -> Result<State, String> {
-        State::restore(text.as_bytes()).map_err(|error| error.to_string())
+    fn parse(text: &str) -> Result<State, Unusable> {
+        State::restore(text.as_bytes()).map_err(|error| match error {
+            RestoreError::TooNew { found } => Unusable::TooNew { found, ours: State::FORMAT },
+            RestoreError::Damaged(_) => Unusable::Damaged(error.to_string()),
+        })
     }
 
     fn replay(&mut self, command: &Command) -> Result<(), String> {
@@ -58,12 +61,13 @@ impl Replay for State {
     }
 }
 
-/// Loads the state, and mends the archive where the record of an end was lost.
+/// Loads the state, and mends the archive where the record of an end was lost. No number is given twice, even where
+/// the record that gave it was lost: somebody may know it.
 pub(super) fn load(log: &mut Log) -> Result<Recovered<State>, LogError> {
-    let recovered: Recovered<State> = log.recover()?;
-    if !recovered.damage.is_empty() {
-        log.unarchive(recovered.state.jobs().keys().copied())?;
-    }
+    let mut recovered: Recovered<State> = log.recover()?;
+    // At every start: the one that found the damage may have ended before it came to this.
+    log.unarchive(recovered.state.jobs().keys().copied())?;
+    recovered.state.number_above(log.newest_number()?);
     Ok(recovered)
 }
 
@@ -88,7 +92,13 @@ impl Writer {
             match &self.outage {
                 Some(outage) => {
                     let why = outage.why.clone();
-                    requests.into_iter().for_each(|request| request.refuse(&why));
+                    for request in requests {
+                        // Refused and yet remembered: who joins says so only once.
+                        if let Request::Join { machine, .. } = &request {
+                            self.joined.insert(machine.id.clone(), machine.clone());
+                        }
+                        request.refuse(&why);
+                    }
                 }
                 None => self.turn(requests),
             }
@@ -236,8 +246,8 @@ impl Writer {
                     let now = self.shared.now();
                     let _ = reply.send(Ok(self.core.what_if(spec, &owner, &ended, now)));
                 }
-                Request::PutToken { token, reply } => {
-                    let _ = reply.send(self.log.put_token(&token).map_err(|error| unavailable(&error)));
+                Request::PutToken { token, most, reply } => {
+                    let _ = reply.send(self.log.put_token(&token, most).map_err(|error| unavailable(&error)));
                 }
                 Request::DropToken { id, reply } => {
                     let _ = reply.send(self.log.drop_token(&id).map_err(|error| unavailable(&error)));

@@ -62,9 +62,22 @@ pub(super) fn states(db: &Connection, number: u64) -> rusqlite::Result<Vec<(JobI
     found.collect()
 }
 
+/// Writes nothing, and needs no room, when none of them is there.
 pub(super) fn remove(db: &mut Connection, jobs: impl Iterator<Item = JobId>) -> rusqlite::Result<()> {
+    let mut there = vec![];
+    {
+        let mut find = db.prepare_cached("SELECT 1 FROM archive WHERE number = ?1 AND task = ?2")?;
+        for job in jobs {
+            if find.exists(params![job.number as i64, task(job)])? {
+                there.push(job);
+            }
+        }
+    }
+    if there.is_empty() {
+        return Ok(());
+    }
     let change = db.transaction()?;
-    for job in jobs {
+    for job in there {
         for sql in ["DELETE FROM archive WHERE number = ?1 AND task = ?2", "DELETE FROM archive_record WHERE number = ?1 AND task = ?2"] {
             change.prepare_cached(sql)?.execute(params![job.number as i64, task(job)])?;
         }

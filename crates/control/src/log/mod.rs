@@ -40,6 +40,8 @@ pub struct Log {
     seq: u64,
     chain: Sum,
     checkpointed: u64,
+    /// The newest record when a state could not be saved last: not tried again until as many more are there.
+    postponed: u64,
 }
 
 /// What is found at a start.
@@ -53,10 +55,21 @@ pub struct Recovered<S> {
     pub damage: Vec<String>,
 }
 
+/// Why a saved state is of no use.
+#[derive(Debug)]
+pub enum Unusable {
+    Damaged(String),
+    /// A newer release wrote it, in this format; and the newest one that we know.
+    TooNew {
+        found: u32,
+        ours: u32,
+    },
+}
+
 /// How a state is made from what is on disk.
 pub trait Replay: Sized {
     fn fresh() -> Self;
-    fn parse(text: &str) -> Result<Self, String>;
+    fn parse(text: &str) -> Result<Self, Unusable>;
     fn replay(&mut self, command: &Command) -> Result<(), String>;
 }
 
@@ -72,7 +85,7 @@ impl Log {
         let mut db = Connection::open_with_flags(&path, flags).map_err(|error| LogError::sqlite(&path, error))?;
         configure(&db).map_err(|error| LogError::sqlite(&path, error))?;
         schema::migrate(&mut db, &path)?;
-        Ok(Log { db, path, seq: 0, chain: [0; 16], checkpointed: 0 })
+        Ok(Log { db, path, seq: 0, chain: [0; 16], checkpointed: 0, postponed: 0 })
     }
 
     /// Loads the newest good state and applies the records after it. Must come before the first write.
@@ -128,11 +141,15 @@ impl Log {
                 (Some(chain), Some(text), Some(sum)) if checkpoint_sum(seq, &chain, text) == sum => {
                     S::parse(text).map(|state| (state, chain))
                 }
-                _ => Err("its sum does not match".into()),
+                _ => Err(Unusable::Damaged("its sum does not match".into())),
             };
             match good {
                 Ok((state, chain)) => return Ok((state, seq, chain)),
-                Err(why) => {
+                // The records after an older one may hold words that we do not know: nothing to fall back to.
+                Err(Unusable::TooNew { found, ours }) => {
+                    return Err(LogError::Version { path: self.path.clone(), found: format!("{found} of saved states"), ours });
+                }
+                Err(Unusable::Damaged(why)) => {
                     damage.push(format!("the state saved at record {seq} cannot be used ({why}); an older one and more records were"))
                 }
             }
@@ -189,6 +206,16 @@ impl Log {
                 chain = record_sum(&chain, seq, at, &text);
                 insert.execute(params![seq as i64, at.0 as i64, kind, text, chain])?;
             }
+            let given = batch.records.iter().filter_map(|command| match command {
+                Command::Submit { number, .. } => Some(*number),
+                _ => None,
+            });
+            let newest = given.max();
+            if let Some(newest) = newest {
+                change
+                    .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES ('newest_number', ?1)")?
+                    .execute(params![newest.to_string()])?;
+            }
             for job in &batch.archived {
                 archive::insert(&change, job)?;
             }
@@ -200,7 +227,7 @@ impl Log {
 
     /// Whether a checkpoint is due, with so many live jobs.
     pub fn checkpoint_due(&self, live_jobs: usize) -> bool {
-        self.seq - self.checkpointed >= CHECKPOINT_EVERY.max(live_jobs as u64)
+        self.seq - self.checkpointed.max(self.postponed) >= CHECKPOINT_EVERY.max(live_jobs as u64)
     }
 
     /// Saves the state after the newest record. Skipped when the newest saved one is of the same record.
@@ -208,6 +235,7 @@ impl Log {
         if self.seq == self.checkpointed {
             return Ok(());
         }
+        self.postponed = self.seq;
         let text =
             serde_json::to_string(state).map_err(|error| LogError::Io { path: self.path.clone(), source: std::io::Error::other(error) })?;
         let fail = |error| LogError::sqlite(&self.path, error);
@@ -243,6 +271,16 @@ impl Log {
         archive::states(&self.db, number).map_err(|error| LogError::sqlite(&self.path, error))
     }
 
+    /// The highest job number that was ever given, whatever became of the record of it.
+    pub fn newest_number(&self) -> Result<u64, LogError> {
+        let fail = |error| LogError::sqlite(&self.path, error);
+        let given: Option<String> =
+            self.db.query_row("SELECT value FROM meta WHERE key = 'newest_number'", [], |row| row.get(0)).optional().map_err(fail)?;
+        let archived: Option<i64> = self.db.query_row("SELECT max(number) FROM archive", [], |row| row.get(0)).map_err(fail)?;
+        let given = given.and_then(|text| text.parse().ok()).unwrap_or(0);
+        Ok(given.max(archived.unwrap_or(0).max(0) as u64))
+    }
+
     /// Takes jobs out of the archive that are live after all, because the record of their end was damaged.
     pub fn unarchive(&mut self, live: impl Iterator<Item = spec::JobId>) -> Result<(), LogError> {
         archive::remove(&mut self.db, live).map_err(|error| LogError::sqlite(&self.path, error))
@@ -257,9 +295,19 @@ impl Log {
 
 /// The log holds everybody's job files: for the daemon's user only.
 fn private(path: &Path) -> Result<(), LogError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let made = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    made.map(drop).map_err(|source| match source.kind() {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let made = match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        // Never opened here: closing it would drop every lock this process has on it, those of SQLite too.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => rustix::fs::access(path, rustix::fs::Access::WRITE_OK)
+            .map_err(std::io::Error::from)
+            .and_then(|()| std::fs::metadata(path))
+            .and_then(|found| match found.permissions().mode() & 0o077 {
+                0 => Ok(()),
+                _ => std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)),
+            }),
+        made => made.map(drop),
+    };
+    made.map_err(|source| match source.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => LogError::DiskFull { path: path.to_owned() },
         std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
             LogError::ReadOnly { path: path.to_owned(), why: source.to_string() }

@@ -14,8 +14,11 @@ impl Replay for Seen {
     fn fresh() -> Seen {
         Seen::default()
     }
-    fn parse(text: &str) -> Result<Seen, String> {
-        serde_json::from_str(text).map_err(|error| error.to_string())
+    fn parse(text: &str) -> Result<Seen, Unusable> {
+        if text.contains("of-tomorrow") {
+            return Err(Unusable::TooNew { found: 9, ours: 1 });
+        }
+        serde_json::from_str(text).map_err(|error| Unusable::Damaged(error.to_string()))
     }
     fn replay(&mut self, command: &Command) -> Result<(), String> {
         self.0.push(command.clone());
@@ -100,6 +103,48 @@ fn damaged_states_fall_back_to_older_ones_and_to_all_records() {
     sql(dir.path(), "UPDATE checkpoint SET sum = x'00'");
     let (_, found) = open(dir.path());
     assert_eq!((found.state.0.len(), found.replayed, found.damage.len()), (4, 4, 2));
+}
+
+#[test]
+fn a_state_of_a_newer_release_is_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path());
+    log.commit(&records(1..=2), &[]).unwrap();
+    log.checkpoint(&Seen(records(1..=2))).unwrap();
+    log.commit(&records(3..=3), &[]).unwrap();
+    log.checkpoint(&"of-tomorrow").unwrap();
+    drop(log);
+    let refused = Log::open(dir.path()).unwrap().recover::<Seen>().unwrap_err();
+    assert!(matches!(refused, LogError::Version { .. }) && refused.hint().unwrap().contains("newer"), "{refused}");
+}
+
+#[test]
+fn a_state_that_cannot_be_saved_is_not_tried_at_every_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path());
+    log.commit(&records(1..=CHECKPOINT_EVERY), &[]).unwrap();
+    sql(dir.path(), "ALTER TABLE checkpoint RENAME TO away");
+    assert!(log.checkpoint_due(0) && log.checkpoint(&Seen(vec![])).is_err());
+    assert!(!log.checkpoint_due(0));
+    sql(dir.path(), "ALTER TABLE away RENAME TO checkpoint");
+    log.commit(&records(CHECKPOINT_EVERY + 1..=2 * CHECKPOINT_EVERY), &[]).unwrap();
+    assert!(log.checkpoint_due(0));
+    log.checkpoint(&Seen(vec![])).unwrap();
+    assert!(!log.checkpoint_due(0));
+}
+
+#[test]
+fn the_newest_number_outlives_its_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path());
+    assert_eq!(log.newest_number().unwrap(), 0);
+    log.commit(&records(1..=3), &[]).unwrap();
+    sql(dir.path(), "UPDATE log SET record = '' WHERE seq = 3");
+    drop(log);
+    let (mut log, found) = open(dir.path());
+    assert_eq!((found.state.0.len(), log.newest_number().unwrap()), (2, 3));
+    log.commit(&[], &[ended(7, None, 1000, JobState::Succeeded)]).unwrap();
+    assert_eq!(log.newest_number().unwrap(), 7, "nor is a number of the archive given again");
 }
 
 #[test]
@@ -287,13 +332,64 @@ fn tokens_are_kept_by_their_hash() {
     let (mut log, _) = open(dir.path());
     let token =
         Token { id: "a1".into(), hash: [7; 32], uid: 1000, user: "ada".into(), note: "laptop".into(), created: Time(1), expires: Time(2) };
-    log.put_token(&token).unwrap();
-    assert!(log.put_token(&token).is_err());
+    assert!(log.put_token(&token, 64).unwrap());
+    assert!(log.put_token(&token, 64).is_err());
     let reader = Reader::open(dir.path()).unwrap();
     assert_eq!(reader.token("a1").unwrap(), Some(token.clone()));
     assert_eq!(reader.tokens().unwrap(), [token]);
     log.drop_token("a1").unwrap();
     assert_eq!(reader.token("a1").unwrap(), None);
+}
+
+#[test]
+fn a_person_has_so_many_valid_tokens_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path());
+    let token = |id: &str, uid, created: u64| Token {
+        id: id.into(),
+        hash: [7; 32],
+        uid,
+        user: "ada".into(),
+        note: "".into(),
+        created: Time(created),
+        expires: Time(created + 10),
+    };
+    for (id, uid, created, taken) in [
+        ("a", 1000, 1, true),
+        ("b", 1000, 2, true),
+        ("c", 1000, 3, false),
+        ("d", 1001, 3, true),
+        ("e", 1000, 11, true),
+        ("f", 1000, 11, false),
+    ] {
+        assert_eq!(log.put_token(&token(id, uid, created), 2).unwrap(), taken, "{id}");
+    }
+}
+
+#[test]
+fn opening_the_log_again_leaves_the_locks_of_the_open_one() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path());
+    log.commit(&records(1..=1), &[]).unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let inode = format!(":{} ", std::fs::metadata(&path).unwrap().ino());
+    let held = || std::fs::read_to_string("/proc/locks").unwrap().lines().filter(|line| line.contains(&inode)).count();
+    if held() == 0 {
+        eprintln!("skipped: the locks of this file system are not in /proc/locks");
+        return;
+    }
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    let (second, _) = open(dir.path());
+    assert!(held() > 0, "whoever closes a file loses all its locks");
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    drop(second);
+    // Nobody takes the write-ahead log away while the first is in use.
+    let outside =
+        format!("import sqlite3; sqlite3.connect({:?}).execute('select count(*) from log').fetchone()", path.display().to_string());
+    let _ = std::process::Command::new("python3").args(["-c", &outside]).status();
+    log.commit(&records(2..=2), &[]).unwrap();
+    assert_eq!(open(dir.path()).1.state.0.len(), 2);
 }
 
 /// A small file system of its own, gone at the end. `None` where we may not mount.

@@ -30,14 +30,16 @@ fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
 }
 
 impl Log {
-    pub fn put_token(&mut self, token: &Token) -> Result<(), LogError> {
+    /// False, and nothing is done, when its person has `most` others that have not expired when it is made.
+    pub fn put_token(&mut self, token: &Token, most: u32) -> Result<bool, LogError> {
         let Token { id, hash, uid, user, note, created, expires } = token;
         self.db
             .execute(
-                "INSERT INTO token (id, hash, uid, user, note, created, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![id, hash, uid, user, note, created.0 as i64, expires.0 as i64],
+                "INSERT INTO token (id, hash, uid, user, note, created, expires) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+                 WHERE (SELECT count(*) FROM token WHERE uid = ?3 AND expires > ?6) < ?8",
+                params![id, hash, uid, user, note, created.0 as i64, expires.0 as i64, most],
             )
-            .map(drop)
+            .map(|rows| rows > 0)
             .map_err(|error| LogError::sqlite(&self.path, error))
     }
 

@@ -70,6 +70,9 @@ pub fn refusal(refusal: &Refusal) -> ErrorBody {
         Refusal::NotYourQueue { .. } => (ErrorKind::Denied, Some("ask an administrator, or name another queue")),
         Refusal::NoSuchDependency(_) => (ErrorKind::Input, Some("`ashlar jobs` lists yours")),
         Refusal::QueueInUse { .. } => (ErrorKind::Conflict, Some("cancel the jobs or let them end first")),
+        Refusal::TooManyJobs { .. } => {
+            (ErrorKind::Conflict, Some("wait until some have ended, or cancel some; an array counts each of its tasks"))
+        }
         Refusal::Stale { .. } => (ErrorKind::Conflict, Some("try again")),
         Refusal::Inconsistent(_) => (ErrorKind::Input, None),
     };

@@ -2,6 +2,7 @@
 
 use super::{App, error::Failure, token};
 use crate::access::Viewer;
+use crate::engine::Unavailable;
 use api::{API_HEADER, API_VERSION, ErrorKind, VERSION_HEADER};
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
@@ -21,6 +22,8 @@ pub enum Peer {
     Known(Viewer),
     /// Another user than the one this daemon serves.
     Stranger,
+    /// Who it is cannot be found out now.
+    Unknown(Unavailable),
     /// Must show a token with each request.
     Token,
 }
@@ -50,6 +53,7 @@ async fn admit(app: &Arc<App>, peer: Option<Peer>, headers: HeaderMap) -> Result
     same_version(&headers)?;
     match peer {
         Some(Peer::Known(viewer)) => Ok(viewer),
+        Some(Peer::Unknown(why)) => Err(why.into()),
         Some(Peer::Token) => bearer(app, &headers).await,
         Some(Peer::Stranger) | None => {
             Err(Failure::new(ErrorKind::Denied, "this node serves only the user who started it").hint("start your own with `ashlar up`"))
@@ -78,7 +82,7 @@ async fn bearer(app: &Arc<App>, headers: &HeaderMap) -> Result<Viewer, Failure> 
     let looked = tokio::task::spawn_blocking(move || {
         let found = app.shared.reader.token(&id)?;
         let good = found.filter(|found| token::holds(found, &secret, app.shared.now()));
-        Ok::<_, Failure>(good.map(|good| app.people.viewer(good.uid, None)))
+        Ok::<_, Failure>(good.map(|good| app.people.viewer(good.uid, None)).transpose()?)
     });
     looked.await.map_err(|_| Failure::new(ErrorKind::Internal, "the token could not be looked up"))??.ok_or_else(refused)
 }

@@ -167,7 +167,7 @@ async fn local_peer(stream: &UnixStream, app: Arc<App>) -> Option<Peer> {
         return Some(Peer::Stranger);
     }
     let found = tokio::task::spawn_blocking(move || app.people.viewer(uid, Some(gid))).await;
-    found.ok().map(Peer::Known)
+    found.ok().map(|found| found.map_or_else(Peer::Unknown, Peer::Known))
 }
 
 async fn serve_remote(listener: TcpListener, acceptor: TlsAcceptor, router: Router, stopped: watch::Receiver<bool>) {

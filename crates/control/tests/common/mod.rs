@@ -63,13 +63,19 @@ impl World {
     }
 
     pub fn start(dir: &Path, change: impl FnOnce(&mut Options)) -> World {
+        let world = World::without_machine(dir, change);
+        world.control().join(machine(4)).unwrap();
+        world
+    }
+
+    /// The machine is there and has not joined yet.
+    pub fn without_machine(dir: &Path, change: impl FnOnce(&mut Options)) -> World {
         let (sender, receiver) = channel();
         let mut options = Options::new(dir.into(), "0.0.0-test", link(sender));
         change(&mut options);
         let control = Control::start(options).unwrap();
         let observe = control.observer();
         let node = std::thread::spawn(move || carry_out(&receiver, &observe));
-        control.join(machine(4)).unwrap();
         World { control: Some(control), node: Some(node) }
     }
 
