@@ -1,5 +1,9 @@
 //! The command line. Flags are written in full in all documents; every command's help ends with examples.
 
+mod machine;
+
+pub use machine::{Capture, MachineAction, Paths};
+
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use spec::{JobId, RunId};
 use std::path::PathBuf;
@@ -302,15 +306,18 @@ pub struct Wait {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ashlar machine\n  ashlar machine --json | jq .machine.devices\n  ashlar machine --root ./captured-tree   # a machine from its /sys and /proc"
+    after_help = "Examples:\n  ashlar machine\n  ashlar machine --json | jq .machine.devices\n  ashlar machine --root ./captured-tree   # a machine from its /sys and /proc\n  ashlar machine --root box7.tar.gz       # one that `ashlar machine capture` packed"
 )]
 pub struct Machine {
-    /// Read a captured tree instead of this machine
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = captured_tree)]
+    /// Read a captured machine instead of this one: a folder with sys/ and proc/, or a packed capture
+    #[arg(long, global = true, value_name = "DIR|FILE", value_hint = ValueHint::AnyPath, value_parser = captured_tree)]
     pub root: Option<PathBuf>,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
+    /// What else to do with the machine
+    #[command(subcommand)]
+    pub action: Option<MachineAction>,
 }
 
 /// A folder that is no captured machine is a mistake that is better told before it is read.

@@ -41,10 +41,13 @@ fn user_namespaces(root: &Root) -> bool {
 
 /// The list of security modules needs securityfs; where that is not mounted, the running kernel is asked to make a
 /// rule set, which is then thrown away without being applied.
-fn landlock(root: &Root) -> bool {
+pub(crate) fn landlock(root: &Root) -> bool {
     use landlock::{AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
     if let Some(list) = root.text("sys/kernel/security/lsm").filter(|text| !text.is_empty()) {
         return list.split(',').any(|name| name == "landlock");
+    }
+    if let Some(asked) = root.asked("landlock") {
+        return asked == "yes";
     }
     let rules = || Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::Execute)?.create();
     root.is_live() && rules().is_ok()

@@ -4,13 +4,16 @@
 //! reader here is tested. The parsers in [`text`] are pure; nothing here writes to the machine. A source that is
 //! missing or damaged costs the fact it would have given, never the whole picture.
 
+pub mod capture;
 pub mod cdi;
 mod cgroup;
 pub mod child;
 mod error;
 mod facts;
 pub mod health;
+mod infiniband;
 mod nics;
+mod paths;
 pub mod pci;
 mod probe;
 pub mod process;
@@ -23,5 +26,7 @@ pub mod vendor;
 pub mod watch;
 
 pub use error::HostError;
+pub use infiniband::ports as infiniband;
+pub use paths::{links, nccl_text, paths, translation};
 pub use probe::probe;
-pub use root::{Folder, Root, Unread};
+pub use root::{Folder, Reads, Root, Unread};

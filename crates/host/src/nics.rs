@@ -1,6 +1,6 @@
 //! Network ports with hardware behind them.
 
-use crate::Root;
+use crate::{Root, infiniband};
 use machine::Nic;
 
 const NET: &str = "sys/class/net";
@@ -21,6 +21,7 @@ fn nic(root: &Root, name: String) -> Nic {
         speed_mbps: root.value::<u32>(&format!("{at}/speed")).filter(|speed| *speed > 0 && *speed < u32::MAX),
         up: root.text(&format!("{at}/operstate")).is_some_and(|state| state == "up"),
         rdma: rdma(root, &at, &name),
+        pci: infiniband::address(root, &at),
         name,
     }
 }

@@ -1,7 +1,7 @@
 //! One look at the whole machine.
 
 use crate::cgroup::Cgroups;
-use crate::{HostError, Root, facts, nics, text, topology, vendor};
+use crate::{HostError, Root, facts, infiniband, nics, paths, text, topology, vendor};
 use machine::Machine;
 
 /// Reads the machine below `root`. Vendor libraries are not touched: what only NVIDIA's library tells is added by
@@ -21,8 +21,10 @@ pub fn probe(root: &Root) -> Result<Machine, HostError> {
         facts: facts::facts(root, &groups, &infos),
         devices: vendor::devices(root, &ports),
         nics: ports,
+        infiniband: infiniband::ports(root),
         ..Machine::default()
     };
     topology::fill(root, &groups.allowed(root), &infos, &mut machine)?;
+    machine.distances = paths::distances(root, &machine);
     Ok(machine)
 }

@@ -14,8 +14,10 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 mod folder;
+mod reads;
 
 pub use folder::Folder;
+pub use reads::Reads;
 
 /// The largest file read whole. `/proc/cpuinfo` of the largest machines is the longest one and stays below it.
 const LARGEST_FILE: u64 = 16 << 20;
@@ -27,6 +29,8 @@ const MOST_LINKS: usize = 40;
 const MOST_TRIES: usize = 64;
 /// Entries of one folder that are looked at: more than any kernel folder has.
 const MOST_NAMES: usize = 65_536;
+/// Where a capture keeps answers of system calls.
+pub(crate) const ASKED: &str = "ashlar/asked";
 /// Unreadable files that are remembered by name; the rest is counted.
 const MOST_UNREAD: usize = 64;
 
@@ -42,6 +46,9 @@ pub struct Root {
     /// The opened folder, for kernels (5.6 and later) that resolve paths below one folder by themselves.
     handle: Arc<OnceLock<Option<OwnedFd>>>,
     unread: Arc<Mutex<Unread>>,
+    reads: Option<Reads>,
+    /// Where the tree is an unpacked archive: its folder, which goes away with the last clone.
+    _unpacked: Option<Arc<tempfile::TempDir>>,
 }
 
 /// Files and folders that are there and could not be read.
@@ -73,7 +80,29 @@ impl Root {
     }
 
     fn new(dir: PathBuf, live: bool) -> Root {
-        Root { dir, live, handle: Arc::default(), unread: Arc::default() }
+        Root { dir, live, handle: Arc::default(), unread: Arc::default(), reads: None, _unpacked: None }
+    }
+
+    /// A captured tree in a folder that lives as long as this value and its clones.
+    pub(crate) fn unpacked(dir: PathBuf, folder: tempfile::TempDir) -> Root {
+        Root { _unpacked: Some(Arc::new(folder)), ..Root::at(dir) }
+    }
+
+    /// The same tree, keeping a list of what is looked at.
+    pub fn recorded(&self) -> (Root, Reads) {
+        let reads = Reads::default();
+        (Root { reads: Some(reads.clone()), ..self.clone() }, reads)
+    }
+
+    /// What a system call said on the machine that was captured, which no file of its kernel tells.
+    pub fn asked(&self, question: &str) -> Option<String> {
+        (!self.live).then(|| self.text(&format!("{ASKED}/{question}"))).flatten()
+    }
+
+    fn looked(&self, path: &str) {
+        if let Some(reads) = &self.reads {
+            reads.look(path);
+        }
     }
 
     /// Whether system calls tell about the same machine as the files do.
@@ -114,6 +143,7 @@ impl Root {
     }
 
     fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        self.looked(path);
         // Never waits for the other end of a pipe, never becomes this process's terminal. A bare place has no such flags.
         let reading = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK | OFlags::NOCTTY };
         let flags = flags | reading | OFlags::RDONLY | OFlags::CLOEXEC;
@@ -234,6 +264,7 @@ impl Root {
 
     /// What a symbolic link points to, as it is written.
     pub fn link(&self, path: &str) -> Option<String> {
+        self.looked(path);
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let folder = self.open(folder, OFlags::PATH | OFlags::DIRECTORY).ok()?;
         rustix::fs::readlinkat(&folder, name, Vec::new()).ok()?.into_string().ok()
@@ -245,10 +276,21 @@ impl Root {
         Some(Path::new(&target).file_name()?.to_str()?.to_owned())
     }
 
-    /// Major and minor number of a character device node.
+    /// Major and minor number of a character device node. A capture made by [`crate::capture`] keeps them in plain files.
     pub fn char_device(&self, path: &str) -> Option<(u32, u32)> {
-        let about = fs::metadata(self.resolve(path).ok()?).ok()?;
-        about.file_type().is_char_device().then(|| (rustix::fs::major(about.rdev()), rustix::fs::minor(about.rdev())))
+        let found = fs::metadata(self.resolve(path).ok()?).ok().filter(|about| about.file_type().is_char_device());
+        let numbers = match found {
+            Some(about) => (rustix::fs::major(about.rdev()), rustix::fs::minor(about.rdev())),
+            None => {
+                let kept = self.asked(&format!("nodes/{}", path.trim_start_matches('/')))?;
+                let (major, minor) = kept.split_once(':')?;
+                (major.parse().ok()?, minor.parse().ok()?)
+            }
+        };
+        if let Some(reads) = &self.reads {
+            reads.node(path, numbers);
+        }
+        Some(numbers)
     }
 
     /// For kernels without openat2(2): follows links by hand.

@@ -55,7 +55,10 @@ fn online(root: &Root, infos: &[text::CpuInfo]) -> CpuSet {
 }
 
 /// The mask this process was started with. Kernels built for more CPUs than the mask holds refuse; then there is no limit.
-fn affinity(root: &Root) -> Option<CpuSet> {
+pub(crate) fn affinity(root: &Root) -> Option<CpuSet> {
+    if let Some(asked) = root.asked("affinity") {
+        return asked.parse().ok();
+    }
     let mask = root.is_live().then(|| rustix::thread::sched_getaffinity(None).ok()).flatten()?;
     Some((0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| mask.is_set(*cpu)).filter_map(|cpu| u32::try_from(cpu).ok()).collect())
 }

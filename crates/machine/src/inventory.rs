@@ -1,6 +1,6 @@
 //! Cores, memory nodes and network ports of one machine.
 
-use crate::{Bytes, CpuSet, Device, DeviceId, Facts};
+use crate::{Bytes, CpuSet, Device, DeviceId, Distances, Facts, InfinibandPort, PciAddress};
 use serde::{Deserialize, Serialize};
 
 /// One machine as discovery found it.
@@ -19,6 +19,12 @@ pub struct Machine {
     pub memory: Bytes,
     pub devices: Vec<Device>,
     pub nics: Vec<Nic>,
+    /// Ports of RDMA devices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub infiniband: Vec<InfinibandPort>,
+    /// How far devices and network ports are from each other over PCI; [`Machine::distance`] asks it.
+    #[serde(default, skip_serializing_if = "Distances::is_empty")]
+    pub distances: Distances,
     pub facts: Facts,
 }
 
@@ -61,6 +67,9 @@ pub struct Nic {
     pub up: bool,
     /// An RDMA device such as `mlx5_0` where one belongs to this port.
     pub rdma: Option<String>,
+    /// The PCI function of the port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pci: Option<PciAddress>,
 }
 
 impl Machine {

@@ -9,6 +9,8 @@ pub enum LinkKind {
     Nvlink,
     Xgmi,
     Hccs,
+    /// NVLink to the processor of a superchip (NVLink-C2C).
+    C2c,
     /// Through the PCI bus, as the driver lists it.
     Pcie,
 }
@@ -19,6 +21,7 @@ impl LinkKind {
             LinkKind::Nvlink => "NVLink",
             LinkKind::Xgmi => "xGMI",
             LinkKind::Hccs => "HCCS",
+            LinkKind::C2c => "C2C",
             LinkKind::Pcie => "PCIe",
         }
     }

@@ -74,10 +74,7 @@ struct One<'a> {
 /// A captured tree, else what a running node knows, else this machine. With what was read of each device on the way.
 fn machine(place: &Place, asked: &Devices) -> Result<(Machine, BTreeMap<DeviceId, Telemetry>), Failure> {
     if let Some(dir) = &asked.root {
-        if !dir.is_dir() {
-            return Err(Failure::input(format!("{} is not a folder", dir.display())).hint("name the folder that holds sys/ and proc/"));
-        }
-        let root = root(asked);
+        let root = super::machine::open(dir)?;
         let mut machine = match host::probe(&root) {
             Ok(machine) => machine,
             // A capture of the devices alone is enough here.

@@ -1,21 +1,26 @@
 //! `ashlar machine`
 
-use crate::arguments::Machine;
+mod capture;
+mod paths;
+mod tools;
+
+use crate::arguments::{Machine, MachineAction};
 use crate::failure::Failure;
 use crate::state::Place;
 use crate::{listing, moment, picture};
 use api::{ClientError, MachineView};
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 pub fn run(place: &Place, machine: Machine) -> Result<ExitCode, Failure> {
+    match &machine.action {
+        Some(MachineAction::Capture(what)) => return capture::run(&machine, what),
+        Some(MachineAction::Paths(what)) => return paths::run(&machine, what),
+        None => {}
+    }
     let view = match &machine.root {
-        Some(dir) => {
-            if !dir.is_dir() {
-                return Err(Failure::input(format!("{} is not a folder", dir.display())).hint("name the folder that holds sys/ and proc/"));
-            }
-            MachineView { machine: probe(&host::Root::at(dir))?, held: vec![], now: moment::now() }
-        }
+        Some(path) => MachineView { machine: probe(&open(path)?)?, held: vec![], now: moment::now() },
         // With a node, who holds what is known; without one, the machine is still there to look at.
         None => match place.try_connect().and_then(|client| client.machine()) {
             Ok(view) => view,
@@ -32,6 +37,32 @@ pub fn run(place: &Place, machine: Machine) -> Result<ExitCode, Failure> {
         write!(std::io::stdout(), "{}", picture::draw(&view, listing::width(), listing::colour_wanted(), true))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The machine that was asked for, with what vendor libraries say of it, and where its files are.
+fn look(machine: &Machine) -> Result<(host::Root, ::machine::Machine), Failure> {
+    match &machine.root {
+        None => Ok((host::Root::live(), this_machine()?)),
+        Some(path) => {
+            let root = open(path)?;
+            let found = probe(&root)?;
+            Ok((root, found))
+        }
+    }
+}
+
+/// A captured machine: a folder, or the archive that `ashlar machine capture` made.
+pub fn open(path: &Path) -> Result<host::Root, Failure> {
+    if path.is_dir() {
+        return Ok(host::Root::at(path));
+    }
+    host::capture::open(path, host::capture::Limits::default()).map_err(|error| {
+        let failure = Failure::input(&error);
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure.hint("name the folder that holds sys/ and proc/, or a capture of one"),
+        }
+    })
 }
 
 fn probe(root: &host::Root) -> Result<::machine::Machine, Failure> {

@@ -96,6 +96,7 @@ fn dgx() -> MachineView {
         speed_mbps: Some(200_000),
         up: at != 3,
         rdma: Some(format!("mlx5_{at}")),
+        ..Nic::default()
     };
     machine.nics = (0..4).map(|at| port(at, 0)).chain((4..8).map(|at| port(at, 1))).collect();
     let held = vec![

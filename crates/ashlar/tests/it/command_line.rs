@@ -4,7 +4,7 @@ use super::bench_node::{ASHLAR, TestNode, ashlar, stderr, stdout};
 use super::tidy::workspace;
 use std::process::Command;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "up",
     "run",
     "submit",
@@ -16,6 +16,8 @@ const COMMANDS: [&str; 17] = [
     "cancel",
     "wait",
     "machine",
+    "machine capture",
+    "machine paths",
     "devices",
     "queues",
     "quickstart",
@@ -30,7 +32,8 @@ fn the_reference_page_is_the_help() {
     let help = |arguments: &[&str]| stdout(&Command::new(ASHLAR).args(arguments).env("COLUMNS", "100").output().unwrap());
     let mut page = format!("# Commands\n\nMade from the program's own help.\n\n```text\n{}```\n", help(&["--help"]));
     for command in COMMANDS {
-        page += &format!("\n## ashlar {command}\n\n```text\n{}```\n", help(&[command, "--help"]));
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        page += &format!("\n## ashlar {command}\n\n```text\n{}```\n", help(&words));
     }
     let path = workspace().join("docs/reference/cli.md");
     if std::env::var_os("ASHLAR_UPDATE_DOCS").is_some() {
@@ -43,7 +46,7 @@ fn the_reference_page_is_the_help() {
 #[test]
 fn every_command_shows_examples_and_every_listing_has_json() {
     for command in COMMANDS {
-        let text = stdout(&Command::new(ASHLAR).args([command, "--help"]).output().unwrap());
+        let text = stdout(&Command::new(ASHLAR).args(command.split(' ')).arg("--help").output().unwrap());
         assert!(text.contains("Examples:"), "{command}");
         let listing = ["submit", "plan", "jobs", "show", "why", "machine", "devices", "queues"].contains(&command);
         assert!(!listing || text.contains("--json"), "{command}");
@@ -89,6 +92,9 @@ fn wrong_input_is_code_2_and_leaves_nothing() {
         &["run", "--env", "ASHLAR_NOT_SET_HERE", "--", "true"],
         &["jobs", "--in", "sleeping"],
         &["machine", "--root", "/nonexistent"],
+        &["machine", "--root", "/etc/hostname"],
+        &["machine", "capture", "/nonexistent/x.tar.gz"],
+        &["machine", "capture", "/etc/hostname"],
         &["run"],
         &["frobnicate"],
     ] {
@@ -128,4 +134,22 @@ fn the_schema_is_json_schema() {
     let output = Command::new(ASHLAR).arg("schema").output().unwrap();
     let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(schema["properties"]["ranks"].is_object() && schema["$schema"].as_str().unwrap().contains("2020-12"));
+}
+
+#[test]
+fn a_captured_machine_can_be_looked_at_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("box.tar.gz");
+    let file = file.to_str().unwrap();
+    let output = ashlar(dir.path(), &["machine", "capture", file, "--no-tools"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stdout(&output).trim(), file);
+    let output = ashlar(dir.path(), &["machine", "--root", file, "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let there: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let here: serde_json::Value = serde_json::from_slice(&ashlar(dir.path(), &["machine", "--json"]).stdout).unwrap();
+    assert_eq!(there["machine"]["cpus"], here["machine"]["cpus"]);
+    assert_ne!(there["machine"]["id"], here["machine"]["id"]);
+    // What is there is not written over.
+    assert_eq!(ashlar(dir.path(), &["machine", "capture", file]).status.code(), Some(2));
 }

@@ -11,6 +11,10 @@ const HEADER_TYPE: usize = 0x0e;
 const SECONDARY_BUS: usize = 0x19;
 const CAPABILITIES: usize = 0x34;
 const CAPABILITY_EXPRESS: u8 = 0x10;
+/// Extended capabilities begin here, four bytes or more each.
+const EXTENDED: usize = 0x100;
+const MOST_EXTENDED: usize = 960;
+const CAPABILITY_ACS: u16 = 0x000d;
 
 /// A configuration space, as much of it as could be read: 64 bytes for an ordinary user, else 256 or 4096.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +80,29 @@ impl Config<'_> {
             at = usize::from(self.byte(at + 1)? & !3);
         }
         None
+    }
+
+    /// Where an extended capability begins (PCIe 6.0, 7.6.3). A list that runs in a circle ends.
+    fn extended(&self, wanted: u16) -> Option<usize> {
+        let mut at = EXTENDED;
+        for _ in 0..MOST_EXTENDED {
+            let head = self.double(at).filter(|head| *head != 0 && *head != u32::MAX)?;
+            if head as u16 == wanted {
+                return Some(at);
+            }
+            at = (head >> 20) as usize & !3;
+            if at < EXTENDED {
+                break;
+            }
+        }
+        None
+    }
+
+    /// Whether access control services send requests or completions between devices up to the processor; `None` for a port
+    /// without them. Bits 2 and 3 of the control register (PCIe 6.0, 7.7.11.3).
+    pub fn acs_redirects(&self) -> Option<bool> {
+        let control = self.word(self.extended(CAPABILITY_ACS)? + 6)?;
+        Some(control & 0x0c != 0)
     }
 
     pub fn port(&self) -> Option<PciPort> {
@@ -169,6 +196,23 @@ mod tests {
     }
 
     #[test]
+    fn access_control_is_found_behind_other_capabilities() {
+        let mut bytes = root_port();
+        bytes.resize(4096, 0);
+        assert_eq!(Config(&bytes).acs_redirects(), None);
+        bytes[0x100..0x104].copy_from_slice(&[0x01, 0x00, 0x02, 0x15]);
+        bytes[0x150..0x154].copy_from_slice(&[0x0d, 0x00, 0x01, 0x00]);
+        for (control, redirects) in [(0x00, false), (0x01, false), (0x04, true), (0x08, true), (0x1d, true), (0x11, false)] {
+            bytes[0x156] = control;
+            assert_eq!(Config(&bytes).acs_redirects(), Some(redirects), "{control:#x}");
+        }
+        bytes[0x152..0x154].copy_from_slice(&[0x01, 0x15]);
+        bytes[0x150] = 0x02;
+        assert_eq!(Config(&bytes).acs_redirects(), None, "a circle ends");
+        assert_eq!(Config(&bytes[..256]).acs_redirects(), None);
+    }
+
+    #[test]
     fn speeds_are_read_as_kernels_print_them() {
         for (text, speed_) in [
             ("16.0 GT/s PCIe", Some(16_000)),
@@ -186,7 +230,7 @@ mod tests {
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), bus in any::<u8>()) {
             let config = Config(&bytes);
-            let _ = (config.port(), config.link(), config.buses(bus), config.subsystem(), config.class());
+            let _ = (config.port(), config.link(), config.buses(bus), config.subsystem(), config.class(), config.acs_redirects());
         }
     }
 }

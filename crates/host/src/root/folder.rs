@@ -29,12 +29,19 @@ impl<'r> Folder<'r> {
         format!("{}/{name}", self.path)
     }
 
+    fn look(&self, name: &str) {
+        if self.root.reads.is_some() {
+            self.root.looked(&self.at(name));
+        }
+    }
+
     /// Entries of this very folder are opened by name, which costs no walk; whatever may lead elsewhere is opened from
     /// the root, which keeps it inside the tree.
     fn open(&self, name: &str) -> Result<OwnedFd, Errno> {
         if name.contains('/') {
             return self.root.open(&self.at(name), OFlags::empty());
         }
+        self.look(name);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
         match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
             Err(Errno::LOOP) => self.root.open(&self.at(name), OFlags::empty()),
@@ -84,6 +91,9 @@ impl<'r> Folder<'r> {
 
     /// See [`Root::names`].
     pub fn names(&self) -> Vec<String> {
+        if let Some(reads) = &self.root.reads {
+            reads.list(&self.path);
+        }
         let Ok(entries) = rustix::fs::Dir::read_from(&self.fd) else { return Vec::new() };
         let name =
             |entry: rustix::fs::DirEntry| entry.file_name().to_str().ok().filter(|name| !matches!(*name, "." | "..")).map(str::to_owned);
@@ -100,11 +110,13 @@ impl<'r> Folder<'r> {
 
     /// Whether the folder has an entry of this name.
     pub fn exists(&self, name: &str) -> bool {
+        self.look(name);
         rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// What a symbolic link points to, as it is written.
     pub fn link(&self, name: &str) -> Option<String> {
+        self.look(name);
         rustix::fs::readlinkat(&self.fd, name, Vec::new()).ok()?.into_string().ok()
     }
 

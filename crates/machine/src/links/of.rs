@@ -1,0 +1,159 @@
+//! The graph of a machine that was looked at, and what a scorer asks of it.
+
+use super::{Accelerator, CpuKind, Distance, HostPart, Link, LinkGraph, NetPort, Vertex};
+use crate::{Device, DeviceId, InfinibandPort, LinkKind, Machine, PciAddress, PciFunction, PciPort, PciRate, PciTree};
+
+impl LinkGraph {
+    /// The graph of a machine: its memory nodes, devices and network ports, and the PCI switches between them.
+    pub fn of(machine: &Machine, tree: &PciTree, cpu: &CpuKind) -> LinkGraph {
+        let hosts = machine.numa.iter().map(|node| HostPart { numa: Some(node.id), cpus: node.cpus.clone(), cpu: cpu.clone() });
+        let mut graph = LinkGraph { hosts: hosts.collect(), ..LinkGraph::default() };
+        if graph.hosts.is_empty() {
+            graph.hosts.push(HostPart { numa: None, cpus: machine.cpu_set(), cpu: cpu.clone() });
+        }
+        // A slice is where its card is.
+        let whole = || machine.devices.iter().filter(|device| device.slice.is_none());
+        for device in whole() {
+            let Some(at) = device.pci else { continue };
+            graph.place(tree, at, device.numa, cpu);
+            graph.accelerators.push(Accelerator {
+                pci: Some(at),
+                id: Some(device.id.clone()),
+                index: device.index,
+                ..Accelerator::default()
+            });
+        }
+        for port in &machine.infiniband {
+            if let Some(at) = port.pci {
+                graph.place(tree, at, port.numa, cpu);
+            }
+            let vertex = port.pci.and_then(|at| graph.position(at));
+            graph.ports.push(NetPort { vertex, ..net_port(port, graph.ports.len()) });
+        }
+        for nic in machine.nics.iter().filter(|nic| nic.rdma.is_none() && nic.pci.is_some()) {
+            let Some(at) = nic.pci else { continue };
+            graph.place(tree, at, nic.numa, cpu);
+            let speed_mbps = u64::from(nic.speed_mbps.unwrap_or_default());
+            let index = graph.ports.len() as u32;
+            let vertex = graph.position(at);
+            graph.ports.push(NetPort { name: nic.name.clone(), pci: Some(at), vertex, index, speed_mbps, ..NetPort::default() });
+        }
+        graph.links = whole().flat_map(|device| links(machine, device)).collect();
+        graph
+    }
+
+    /// Adds a function and the switches above it.
+    fn place(&mut self, tree: &PciTree, at: PciAddress, numa: Option<u32>, cpu: &CpuKind) {
+        if self.vertex(at).is_some() {
+            return;
+        }
+        let Some(function) = tree.get(at) else { return };
+        let host = self.host(numa.or(function.numa), cpu);
+        let root_bus = tree.top(at).map(|top| (top.address.domain, top.address.bus));
+        // From the top down, so that each finds the one above it.
+        let mut parent = None;
+        for one in switches(tree, at).into_iter().rev().chain([function]) {
+            parent = self.position(one.address).or_else(|| {
+                self.vertices.push(Vertex { address: one.address, host, parent, root_bus, ids: Some(one.ids), rate: one.link.map(usual) });
+                Some(self.vertices.len() - 1)
+            });
+        }
+    }
+
+    fn position(&self, at: PciAddress) -> Option<usize> {
+        self.vertices.iter().position(|vertex| vertex.address == at)
+    }
+
+    fn host(&mut self, numa: Option<u32>, cpu: &CpuKind) -> usize {
+        let only = self.hosts.len() == 1;
+        let known = self.hosts.iter().position(|host| host.numa == numa);
+        known.or(only.then_some(0).filter(|_| numa.is_none())).unwrap_or_else(|| {
+            self.hosts.push(HostPart { numa, cpu: cpu.clone(), ..HostPart::default() });
+            self.hosts.len() - 1
+        })
+    }
+}
+
+/// What a link runs at when there is work: cards lower the speed while idle, never the width.
+fn usual(link: crate::PciLink) -> PciRate {
+    let first = |a: u32, b: u32| if a > 0 { a } else { b };
+    PciRate {
+        mega_transfers: first(link.max.mega_transfers, link.now.mega_transfers),
+        lanes: if link.now.lanes > 0 { link.now.lanes } else { link.max.lanes },
+    }
+}
+
+/// The switches above a function, each as its port that faces the host, the nearest first.
+fn switches(tree: &PciTree, at: PciAddress) -> Vec<&PciFunction> {
+    let above = tree.above(at);
+    if above.iter().any(|bridge| bridge.port.is_some()) {
+        return above.into_iter().filter(|bridge| bridge.port == Some(PciPort::Upstream)).collect();
+    }
+    // Without the capabilities of bridges (an ordinary user cannot read them): a switch is two bridges in a row, and the last
+    // bridge of all is the root port.
+    let last = above.len().saturating_sub(1);
+    above.into_iter().enumerate().filter(|(nth, _)| nth % 2 == 1 && *nth < last).map(|(_, bridge)| bridge).collect()
+}
+
+fn net_port(port: &InfinibandPort, index: usize) -> NetPort {
+    NetPort {
+        name: port.device.clone(),
+        pci: port.pci,
+        host: None,
+        index: index as u32,
+        speed_mbps: port.rate_mbps.unwrap_or_default(),
+        port: port.port,
+        guid: port.guid,
+        ..NetPort::default()
+    }
+}
+
+fn links(machine: &Machine, device: &Device) -> Vec<Link> {
+    let Some(from) = device.pci else { return Vec::new() };
+    let links = device.links.iter().filter(|link| link.kind != LinkKind::Pcie);
+    let link = |link: &crate::PeerLink| {
+        let to = match &link.to {
+            Some(id) => Some(machine.device(id)?.pci?),
+            None => None,
+        };
+        // A switch of links that has no address here still is one.
+        let to_class = if to.is_none() { Some(SWITCH_OF_LINKS) } else { None };
+        Some(Link { wire: link.kind, from, to, to_class, count: link.lanes.saturating_sub(link.down), mb_per_s: link.mb_per_s })
+    };
+    links.filter_map(link).collect()
+}
+
+/// PCI class of an NVSwitch: a bridge of another kind.
+pub(super) const SWITCH_OF_LINKS: u32 = 0x06_8000;
+
+impl Machine {
+    /// How far two devices are from each other: links between them first, else the way over PCI. A slice is where its card
+    /// is.
+    pub fn distance(&self, a: &DeviceId, b: &DeviceId) -> Distance {
+        let (Some(one), Some(other)) = (self.device(a), self.device(b)) else { return Distance::Unknown };
+        if a == b || (one.pci.is_some() && one.pci == other.pci) {
+            return Distance::Card;
+        }
+        if self.link_count(one, other) > 0 {
+            return Distance::Link;
+        }
+        one.pci.zip(other.pci).map_or(Distance::Unknown, |(one, other)| self.distances.between(one, other))
+    }
+
+    /// Links side by side between two devices, direct or over a switch of links.
+    pub fn link_count(&self, a: &Device, b: &Device) -> u32 {
+        let up = |link: &crate::PeerLink| if link.kind == LinkKind::Pcie { 0 } else { link.lanes.saturating_sub(link.down) };
+        let direct = |from: &Device, to: &Device| -> u32 {
+            from.links.iter().filter(|link| link.to.as_ref() == Some(&to.id)).map(up).fold(0, u32::saturating_add)
+        };
+        let switched = |from: &Device| -> u32 { from.links.iter().filter(|link| link.to.is_none()).map(up).fold(0, u32::saturating_add) };
+        direct(a, b).max(direct(b, a)).max(switched(a).min(switched(b)))
+    }
+
+    /// From a device to a network port: the name of a network interface or of an RDMA device.
+    pub fn distance_to_port(&self, id: &DeviceId, port: &str) -> Distance {
+        let Some(at) = self.device(id).and_then(|device| device.pci) else { return Distance::Unknown };
+        let rdma = self.nics.iter().find(|nic| nic.name == port).and_then(|nic| nic.rdma.as_deref());
+        self.distances.to_port(at, rdma.unwrap_or(port))
+    }
+}
