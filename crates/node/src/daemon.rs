@@ -421,7 +421,7 @@ impl Keeper {
         let Some(mut kept) = self.runs.remove(&run) else { return };
         kept.let_go();
         let target = self.state.logs().join(run.to_string());
-        let _ = fs::remove_dir_all(&target);
+        let _ = sandbox::remove_tree(&target);
         if let Err(error) = fs::rename(&kept.files.dir, &target) {
             tracing::warn!("cannot put away the folder of run {run}: {error}");
             return;
@@ -429,7 +429,7 @@ impl Keeper {
         self.logs.push_back(target);
         while self.logs.len() > LOGS_KEPT {
             if let Some(oldest) = self.logs.pop_front() {
-                let _ = fs::remove_dir_all(oldest);
+                let _ = sandbox::remove_tree(&oldest);
             }
         }
     }

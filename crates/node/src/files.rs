@@ -74,7 +74,7 @@ impl StateFiles {
         let folders = std::fs::read_dir(self.logs()).into_iter().flatten().flatten();
         let run = |name: &std::ffi::OsStr| name.to_str().and_then(|name| name.parse::<RunId>().ok());
         let gone = folders.filter(|folder| run(&folder.file_name()).is_some_and(|run| !remembered(run))).map(|folder| folder.path());
-        gone.filter_map(|path| Some(format!("cannot remove {}: {}", path.display(), std::fs::remove_dir_all(&path).err()?))).collect()
+        gone.filter_map(|path| Some(format!("cannot remove {}: {}", path.display(), sandbox::remove_tree(&path).err()?))).collect()
     }
 
     /// Makes the folders. Others may pass through to reach their environments, but not look around.

@@ -59,6 +59,39 @@ fn place(name: &str) -> Place {
     }
 }
 
+/// A place of the machine with all that is mounted below it, to be attached elsewhere.
+const BIND: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_EMPTY_PATH)
+    .union(OpenTreeFlags::AT_RECURSIVE);
+
+/// File systems that are the kernel itself: through the machine's `/proc` a job reaches every process of its person
+/// outside. Magic numbers of `linux/magic.h`.
+const KERNELS_OWN: [u64; 8] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0xcafe_4a11];
+
+/// Why a place of the machine is never mounted for a job.
+fn not_for_jobs(real: &Path, place: &OwnedFd) -> Option<&'static str> {
+    if real == Path::new("/") {
+        return Some("it is the whole machine, with the processes and temporary files of others");
+    }
+    let kind = rustix::fs::fstatfs(place).ok()?.f_type;
+    let below = ["/proc", "/sys"].iter().any(|top| real.starts_with(top));
+    (below || KERNELS_OWN.contains(&u64::from(kind as u32))).then_some("it is a view of the kernel, and the run has its own")
+}
+
+/// What the kernel calls the file that a descriptor is open at.
+fn path_of(place: &OwnedFd) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(place))).ok()
+}
+
+/// The number of the mount that a descriptor lies in.
+fn mount_id(place: &OwnedFd) -> Option<u64> {
+    const STATX_MNT_ID: u32 = 0x1000;
+    let wanted = rustix::fs::StatxFlags::from_bits_retain(STATX_MNT_ID);
+    let found = rustix::fs::statx(place, "", rustix::fs::AtFlags::EMPTY_PATH, wanted).ok()?;
+    (found.stx_mask & STATX_MNT_ID != 0).then_some(found.stx_mnt_id)
+}
+
 /// A tree under construction, in the mount namespace of the run's init.
 pub(crate) struct Tree<'a> {
     workload: &'a Workload,
@@ -115,9 +148,15 @@ impl<'a> Tree<'a> {
             .visible
             .iter()
             .map(|path| {
-                let path = fs::canonicalize(path).map_err(failed(format!("the environment {}", path.display())))?;
-                let tree = clone(&path, true).map_err(failed(format!("showing {}", path.display())))?;
-                Ok((path, tree))
+                let doing = format!("showing the environment {}", path.display());
+                let place = open_path(CWD, path).map_err(failed(&doing))?;
+                // The folder it lies in is the person's, who may have put a link there to what is another's.
+                let owner = rustix::fs::fstat(&place).map_err(failed(&doing))?.st_uid;
+                if self.privileged && owner != self.workload.identity.uid {
+                    return Err(Failure::order(format!("the environment {} belongs to uid {owner}", path.display())));
+                }
+                let tree = rustix::mount::open_tree(&place, "", BIND).map_err(failed(&doing))?;
+                Ok((path_of(&place).unwrap_or_else(|| path.clone()), tree))
             })
             .collect::<Result<_, Failure>>()?;
         let mounts = self.person_mounts(&hidden)?;
@@ -205,16 +244,25 @@ impl<'a> Tree<'a> {
             }
         })?;
         // What was opened, whatever the path has become since.
-        let real = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&place))).unwrap_or_else(|_| source.into());
+        let real = path_of(&place).unwrap_or_else(|| source.into());
+        if let Some(reason) = not_for_jobs(&real, &place) {
+            return Err(Failure::missing(format!("cannot mount '{}': {reason}", source.display()))
+                .hint("name the directories of the machine that the job needs"));
+        }
         // The supervisor writes one file for the ranks into the run's own directory.
         let hosts = fs::canonicalize(self.workload.dir.join(HOSTS_FILE)).ok();
         let shown = |path: &Path| hosts.as_deref() == Some(path) || self.workload.visible.iter().any(|visible| path.starts_with(visible));
         if hidden.iter().any(|hidden| real.starts_with(hidden)) && !shown(&real) {
             return Err(Failure::missing(format!("cannot mount '{}': it belongs to the node and is hidden from jobs", source.display())));
         }
-        let flags =
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE;
-        rustix::mount::open_tree(&place, "", flags).map_err(|error| failed(format!("cannot mount '{}'", source.display()))(error))
+        rustix::mount::open_tree(&place, "", BIND).map_err(|error| failed(format!("cannot mount '{}'", source.display()))(error))
+    }
+
+    /// Whether a directory of the run lies in a mount that was made for the run, not in one of the machine's. What
+    /// lies at a path is no answer: mounts of the job and links in its scratch space may lead anywhere.
+    fn is_ours(&self, directory: &OwnedFd) -> bool {
+        let ours = self.scratch.iter().map(|(_, tree)| tree).chain(&self.covers).chain([&self.root_fd]);
+        mount_id(directory).is_some_and(|id| ours.into_iter().any(|tree| mount_id(tree) == Some(id)))
     }
 
     /// Lays an empty read-only directory or file over a path, if the run would see anything there.
@@ -268,6 +316,10 @@ impl<'a> Tree<'a> {
                         ));
                 }
                 let parent = self.inside(&directory).map_err(failed(format!("opening {}", directory.display())))?;
+                if !self.is_ours(&parent) {
+                    return Err(Failure::missing(format!("cannot mount at '{}': '{}' does not exist", path.display(), here.display()))
+                        .hint("no directory is ever made below what is mounted from the machine"));
+                }
                 let made = if is_last && !directory_wanted {
                     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
                     rustix::fs::openat(&parent, part.as_os_str(), flags, Mode::from_raw_mode(0o644)).map(drop)

@@ -60,7 +60,7 @@ impl Scratch {
                 // The person may have changed it from within the run before.
                 own && fs::set_permissions(path, fs::Permissions::from_mode(OPEN)).is_ok()
             });
-            good || fs::remove_dir_all(&self.closed).is_err()
+            good || crate::removal::remove_tree(&self.closed).is_err()
         })
     }
 

@@ -236,7 +236,7 @@ pub(crate) fn remove_files(dir: &std::path::Path) -> Vec<String> {
         // The scratch space last: while it is there, so may be the rest.
         (dir.join(EMPTY_FILE), fs::remove_file(dir.join(EMPTY_FILE))),
         (crate::leftovers::record_path(dir), fs::remove_file(crate::leftovers::record_path(dir))),
-        (closed.clone(), fs::remove_dir_all(&closed)),
+        (closed.clone(), crate::removal::remove_tree(&closed)),
     ];
     removed
         .into_iter()

@@ -114,8 +114,12 @@ pub fn set_groups(groups: &[u32]) -> io::Result<()> {
 
 /// Makes uid and gid those of the person, for good.
 pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
-    // SAFETY: plain system calls without pointers.
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: plain system calls; the only pointer is null.
     unsafe {
+        // A new and nameless keyring: the caller's holds the keys of whoever logged in to start the node. A kernel without
+        // keyrings has none to leave.
+        libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>());
         check(libc::c_long::from(libc::setresgid(gid, gid, gid)))?;
         check(libc::c_long::from(libc::setresuid(uid, uid, uid)))?;
     }

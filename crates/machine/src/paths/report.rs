@@ -64,7 +64,7 @@ pub fn report(ends: Vec<PathEnd>, pairs: &[PairEvidence], host: &PathEvidence) -
         }
     }
     // The worst first, among equals what concerns most pairs.
-    reasons.sort_by(|a, b| (b.obstacle.verdict, b.pairs).cmp(&(a.obstacle.verdict, a.pairs)));
+    reasons.sort_by_key(|reason| std::cmp::Reverse((reason.obstacle.verdict, reason.pairs)));
     let position = |obstacle: &Obstacle| reasons.iter().position(|reason| is_same(&reason.obstacle, obstacle));
     let pairs = judged
         .iter()

@@ -1,6 +1,6 @@
 //! Runs as root starts them, at the highest level.
 
-use crate::{Case, cpus, open_directory, probe_command, run, run_with, scripts, wait_for};
+use crate::{Case, NOBODY, cpus, open_directory, probe_command, run, run_with, scripts, wait_for};
 use machine::{Bytes, CpuShare, DeviceNode};
 use sandbox::RankEvent;
 use spec::{Enforced, IsolationLevel, Mount, Network};
@@ -247,6 +247,11 @@ fn hidden_and_visible(directory: &Path) {
     std::fs::write(state.join("log"), "secret").unwrap();
     let environment = open_directory(state.join("environments/abc"));
     std::fs::write(environment.join("python"), "shown").unwrap();
+    // An environment is its person's; what a link in its place leads to may be another's.
+    let mut workload = scripts(directory, &["true"]);
+    workload.visible = vec![environment.clone()];
+    assert!(run_with(&workload, |_, _| {}).unwrap_err().to_string().contains("belongs to uid 0"));
+    std::os::unix::fs::chown(&environment, Some(NOBODY), None).unwrap();
     let (state, environment) = (state.display(), environment.display());
     let script = format!("ls {state}; cat {state}/log; cat {environment}/python; echo; touch {environment}/x; touch {state}/x; true");
     let mut workload = scripts(directory, &[&script]);
@@ -306,6 +311,18 @@ fn mounts(directory: &Path) {
     workload.mounts = vec![mount(&data, "/usr/ashlar-test/x", true)];
     let error = run_with(&workload, |_, _| {}).unwrap_err();
     assert!(error.to_string().contains("does not exist") && error.hint().is_some(), "{error}");
+    // Nor below one that the job itself laid over its own ground.
+    workload = scripts(directory, &["true"]);
+    workload.mounts = vec![mount(&data, "/tmp/x", false), mount(&out, "/tmp/x/made/by-root", false)];
+    let error = run_with(&workload, |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("does not exist") && !data.join("made").exists(), "{error}");
+    // The kernel's own views, and with them every process of the person outside, stay outside.
+    for source in ["/proc", "/proc/sys", "/sys", "/sys/fs/cgroup", "/"] {
+        workload = scripts(directory, &["true"]);
+        workload.mounts = vec![mount(Path::new(source), "/tmp/p", false)];
+        let refused = run_with(&workload, |_, _| {}).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("view of the kernel") || refused.contains("whole machine"), "{refused}");
+    }
     workload = scripts(directory, &["true"]);
     workload.mounts = vec![mount(Path::new("/nowhere"), "/dataset", true)];
     assert!(run_with(&workload, |_, _| {}).unwrap_err().to_string().contains("does not exist on this machine"));
