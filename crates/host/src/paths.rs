@@ -39,7 +39,9 @@ pub fn paths(root: &Root, machine: &Machine) -> PathReport {
     let mut reader = Reader { root, tree: &tree, machine, acs: BTreeMap::new() };
     let accelerators: Vec<&Device> = machine.devices.iter().filter(|device| device.slice.is_none()).take(MOST_ENDS).collect();
     let cards: Vec<Side> = accelerators.iter().map(|device| reader.accelerator(device)).collect();
-    let ports: Vec<Side> = graph.ports.iter().take(MOST_ENDS).map(|port| reader.port(&port.name, port.port, port.pci)).collect();
+    let undriven = machine::undriven(machine, &tree).map(|card| reader.port(&card.address.to_string(), 0, Some(card.address)));
+    let ports = graph.ports.iter().map(|port| reader.port(&port.name, port.port, port.pci));
+    let ports: Vec<Side> = ports.chain(undriven).take(MOST_ENDS).collect();
     let mut pairs = Vec::new();
     for (at, from) in cards.iter().enumerate() {
         for to in cards[at + 1..].iter().chain(&ports) {

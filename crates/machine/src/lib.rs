@@ -28,7 +28,7 @@ pub use grant::{CpuShare, Grant, PortRange, RankGrant};
 pub use infiniband::{InfinibandPort, PortState, rate as rdma_rate};
 pub use inventory::{Cpu, Machine, Nic, NumaNode, Package};
 pub use ladder::{Ladder, Rung, Stop, StopKind};
-pub use links::{Accelerator, CpuKind, Distance, Distances, FabricDomain, HostPart, Link, LinkGraph, NetPort, Vertex, Way, nccl};
+pub use links::{Accelerator, CpuKind, Distance, Distances, FabricDomain, HostPart, Link, LinkGraph, NetPort, Vertex, Way, nccl, undriven};
 pub use pci::{PciBuses, PciFunction, PciIds, PciLink, PciPort, PciRate, PciTree, Sriov};
 pub use peer_link::{LinkKind, PeerLink};
 pub use telemetry::Telemetry;

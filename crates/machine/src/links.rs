@@ -5,6 +5,7 @@
 
 pub mod nccl;
 mod of;
+pub use of::undriven;
 
 use crate::{CpuSet, DeviceId, LinkKind, PciAddress, PciIds, PciRate};
 use serde::{Deserialize, Serialize};

@@ -3,6 +3,9 @@
 use super::{Accelerator, CpuKind, Distance, HostPart, Link, LinkGraph, NetPort, Vertex};
 use crate::{Device, DeviceId, InfinibandPort, LinkKind, Machine, PciAddress, PciFunction, PciPort, PciRate, PciTree};
 
+/// Class of an InfiniBand controller (PCI Code and ID Assignment, network controller 02h, sub-class 07h).
+const INFINIBAND: u16 = 0x0207;
+
 impl LinkGraph {
     /// The graph of a machine: its memory nodes, devices and network ports, and the PCI switches between them.
     pub fn of(machine: &Machine, tree: &PciTree, cpu: &CpuKind) -> LinkGraph {
@@ -38,6 +41,10 @@ impl LinkGraph {
             let vertex = graph.position(at);
             graph.ports.push(NetPort { name: nic.name.clone(), pci: Some(at), vertex, index, speed_mbps, ..NetPort::default() });
         }
+        // A card whose driver is missing has a place too: that it cannot be used is said for its pairs.
+        for card in undriven(machine, tree) {
+            graph.place(tree, card.address, card.numa, cpu);
+        }
         graph.links = whole().flat_map(|device| links(machine, device)).collect();
         graph
     }
@@ -72,6 +79,15 @@ impl LinkGraph {
             self.hosts.len() - 1
         })
     }
+}
+
+/// InfiniBand cards on the bus that no RDMA device and no interface belongs to, because their driver is not loaded. Virtual
+/// functions are left out: what a guest has of them is not the host's.
+pub fn undriven<'a>(machine: &'a Machine, tree: &'a PciTree) -> impl Iterator<Item = &'a PciFunction> {
+    let known =
+        |at: PciAddress| machine.infiniband.iter().any(|port| port.pci == Some(at)) || machine.nics.iter().any(|nic| nic.pci == Some(at));
+    let cards = tree.functions().iter().filter(|one| one.ids.class16() == INFINIBAND && one.sriov.physical.is_none());
+    cards.filter(move |one| !known(one.address))
 }
 
 /// What a link runs at when there is work: cards lower the speed while idle, never the width.
