@@ -306,7 +306,7 @@ pub struct Wait {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ashlar machine\n  ashlar machine --json | jq .machine.devices\n  ashlar machine --root ./captured-tree   # a machine from its /sys and /proc\n  ashlar machine --root box7.tar.gz       # one that `ashlar machine capture` packed"
+    after_help = "Examples:\n  ashlar machine\n  ashlar machine --svg machine.svg\n  ashlar machine --json | jq .topology.tiers\n  ashlar machine --xml | lstopo -i /dev/stdin    # for hwloc's tools\n  ashlar machine --root ./captured-tree   # a machine from its /sys and /proc\n  ashlar machine --root box7.tar.gz       # one that `ashlar machine capture` packed"
 )]
 pub struct Machine {
     /// Read a captured machine instead of this one: a folder with sys/ and proc/, or a packed capture
@@ -315,6 +315,15 @@ pub struct Machine {
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// Draw the machine into a file (`-` prints it)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["xml", "json"])]
+    pub svg: Option<PathBuf>,
+    /// Write the machine for hwloc's tools into a file, or print it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, num_args = 0..=1, default_missing_value = "-", conflicts_with = "json")]
+    pub xml: Option<PathBuf>,
+    /// Also show devices that seldom matter to jobs: USB, DMA engines, empty bridges
+    #[arg(long)]
+    pub all_devices: bool,
     /// What else to do with the machine
     #[command(subcommand)]
     pub action: Option<MachineAction>,

@@ -9,6 +9,7 @@ mod device_text;
 mod device_watch;
 mod failure;
 mod follow;
+mod hwloc_xml;
 mod inventory;
 mod listing;
 mod local_node;
@@ -18,6 +19,7 @@ mod narrate;
 mod picture;
 mod program;
 mod state;
+mod svg;
 
 use arguments::{Arguments, Command};
 use clap::Parser;

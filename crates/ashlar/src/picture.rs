@@ -3,6 +3,10 @@
 //! A box for each processor package; in it the memory nodes with a bar of what is held, a cell for each CPU marked with the
 //! letter of the run on it, and the devices and network ports that hang off the node. Pure: a view in, text out.
 
+#[path = "picture/devices.rs"]
+pub mod devices;
+#[path = "picture/hardware.rs"]
+pub mod hardware;
 #[path = "picture/holders.rs"]
 mod holders;
 #[path = "picture/line.rs"]
@@ -134,26 +138,8 @@ impl Picture<'_> {
         })
     }
 
-    /// Puts a border around lines, cutting those that are too long.
     fn frame(&self, title: Line, inside: Vec<Line>) -> Vec<Line> {
-        let style = self.style;
-        let (bar, side) = (style.pick("─", "-"), style.pick("│", "|"));
-        let title = title.fit(style.width - 8, style);
-        let rest = style.width - 5 - title.width();
-        let mut top = Line::new();
-        top.add(Paint::Faint, style.pick("╭─ ", "+- ")).append(title);
-        top.add(Paint::Faint, format!(" {}{}", bar.repeat(rest), style.pick("╮", "+")));
-        let mut lines = vec![top];
-        for content in inside {
-            let mut line = Line::new();
-            line.add(Paint::Faint, side).add(Paint::Plain, " ").append(content.fit(style.width - 4, style)).pad(style.width - 1);
-            line.add(Paint::Faint, side);
-            lines.push(line);
-        }
-        let mut bottom = Line::new();
-        bottom.add(Paint::Faint, format!("{}{}{}", style.pick("╰", "+"), bar.repeat(style.width - 2), style.pick("╯", "+")));
-        lines.push(bottom);
-        lines
+        framed(self.style, title, inside)
     }
 
     /// One memory node: its memory, its CPUs, what hangs off it.
@@ -374,6 +360,27 @@ impl Picture<'_> {
         }
         lines
     }
+}
+
+/// Puts a border around lines, cutting those that are too long.
+fn framed(style: Style, title: Line, inside: Vec<Line>) -> Vec<Line> {
+    let (bar, side) = (style.pick("─", "-"), style.pick("│", "|"));
+    let title = title.fit(style.width - 8, style);
+    let rest = style.width - 5 - title.width();
+    let mut top = Line::new();
+    top.add(Paint::Faint, style.pick("╭─ ", "+- ")).append(title);
+    top.add(Paint::Faint, format!(" {}{}", bar.repeat(rest), style.pick("╮", "+")));
+    let mut lines = vec![top];
+    for content in inside {
+        let mut line = Line::new();
+        line.add(Paint::Faint, side).add(Paint::Plain, " ").append(content.fit(style.width - 4, style)).pad(style.width - 1);
+        line.add(Paint::Faint, side);
+        lines.push(line);
+    }
+    let mut bottom = Line::new();
+    bottom.add(Paint::Faint, format!("{}{}{}", style.pick("╰", "+"), bar.repeat(style.width - 2), style.pick("╯", "+")));
+    lines.push(bottom);
+    lines
 }
 
 fn joined(parts: &[Line], between: &str) -> Line {

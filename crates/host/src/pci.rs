@@ -90,6 +90,12 @@ fn identity(root: &Root, path: &str) -> Option<(u16, u16, u16)> {
     by_uevent().or_else(by_files).or_else(by_config)
 }
 
+/// The maker's name in the PCI id list.
+pub fn maker_name(maker: u16) -> Option<&'static str> {
+    use pci_ids::FromId;
+    Some(pci_ids::Vendor::from_id(maker)?.name())
+}
+
 /// The name in the PCI id list without the chip's own name where a product name is in brackets: "H100 PCIe" for
 /// "GH100 [H100 PCIe]".
 pub fn product_name(maker: u16, device: u16) -> Option<&'static str> {

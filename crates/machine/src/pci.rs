@@ -7,6 +7,9 @@ use crate::{CpuSet, PciAddress};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// Bridges one below the other: a domain has 256 buses.
+const DEEPEST: usize = 256;
+
 /// Every function on the PCI buses of a machine, by address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -179,7 +182,7 @@ impl PciTree {
             while let Some(address) = above {
                 steps += 1;
                 match tree.get(address) {
-                    Some(function) if address != start && steps <= tree.functions.len() => above = function.parent,
+                    Some(function) if address != start && steps <= DEEPEST => above = function.parent,
                     _ => break,
                 }
             }

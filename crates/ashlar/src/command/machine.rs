@@ -7,11 +7,24 @@ mod tools;
 use crate::arguments::{Machine, MachineAction};
 use crate::failure::Failure;
 use crate::state::Place;
-use crate::{listing, moment, picture};
+use crate::{hwloc_xml, listing, moment, picture, svg};
+use ::machine::topology::Topology;
 use api::{ClientError, MachineView};
+use host::survey::{Io, Options, survey};
+use serde::Serialize;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+
+/// What `--json` prints; documented in docs/reference/machine.md.
+#[derive(Serialize)]
+struct Whole<'v> {
+    #[serde(flatten)]
+    view: &'v MachineView,
+    /// Missing for a machine elsewhere: its node tells what may be held, not every cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topology: Option<&'v Topology>,
+}
 
 pub fn run(place: &Place, machine: Machine) -> Result<ExitCode, Failure> {
     match &machine.action {
@@ -19,22 +32,65 @@ pub fn run(place: &Place, machine: Machine) -> Result<ExitCode, Failure> {
         Some(MachineAction::Paths(what)) => return paths::run(&machine, what),
         None => {}
     }
-    let view = match &machine.root {
-        Some(path) => MachineView { machine: probe(&open(path)?)?, held: vec![], now: moment::now() },
-        // With a node, who holds what is known; without one, the machine is still there to look at.
-        None => match place.try_connect().and_then(|client| client.machine()) {
-            Ok(view) => view,
-            Err(ClientError::NoNode(_)) if !place.is_remote() => {
-                eprintln!("no node runs here, so nothing is held; `ashlar up` starts one");
-                MachineView { machine: this_machine()?, held: vec![], now: moment::now() }
-            }
-            Err(error) => return Err(error.into()),
-        },
+    let root = match &machine.root {
+        Some(path) => open(path)?,
+        None => host::Root::live(),
     };
+    let elsewhere = machine.root.is_none() && place.is_remote();
+    let topology = || {
+        if elsewhere {
+            return Err(Failure::input("only the machine itself tells its topology").hint("run this command there"));
+        }
+        let io = if machine.all_devices { Io::All } else { Io::Important };
+        let read = survey(&root, &Options { io, ..Options::default() });
+        read.map_err(|error| unreadable(&error))
+    };
+    if let Some(file) = &machine.xml {
+        return print_or_write(file, &hwloc_xml::document(&topology()?));
+    }
+    let view = view(place, &machine, &root)?;
+    if let Some(file) = &machine.svg {
+        let names = [view.machine.hostname.trim(), view.machine.product.trim()];
+        let title = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" · ");
+        let title = if title.is_empty() { "this machine" } else { &title };
+        return print_or_write(file, &svg::draw(&topology()?, title));
+    }
+    let topology = if elsewhere { None } else { Some(topology()?) };
     if machine.json {
-        listing::print_json(&view)?;
+        listing::print_json(&Whole { view: &view, topology: topology.as_ref() })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (width, colour) = (listing::width(), listing::colour_wanted());
+    let mut text = picture::draw(&view, width, colour, true);
+    if let Some(topology) = &topology {
+        text += &picture::hardware::draw(topology, width, colour, true);
+    }
+    write!(std::io::stdout(), "{text}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn view(place: &Place, machine: &Machine, root: &host::Root) -> Result<MachineView, Failure> {
+    if machine.root.is_some() {
+        return Ok(MachineView { machine: probe(root)?, held: vec![], now: moment::now() });
+    }
+    // With a node, who holds what is known; without one, the machine is still there to look at.
+    match place.try_connect().and_then(|client| client.machine()) {
+        Ok(view) => Ok(view),
+        Err(ClientError::NoNode(_)) if !place.is_remote() => {
+            eprintln!("no node runs here, so nothing is held; `ashlar up` starts one");
+            Ok(MachineView { machine: this_machine()?, held: vec![], now: moment::now() })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `-` is standard output.
+fn print_or_write(file: &Path, text: &str) -> Result<ExitCode, Failure> {
+    if file == Path::new("-") {
+        write!(std::io::stdout(), "{text}")?;
     } else {
-        write!(std::io::stdout(), "{}", picture::draw(&view, listing::width(), listing::colour_wanted(), true))?;
+        std::fs::write(file, text).map_err(|error| Failure::failed(format!("cannot write {}: {error}", file.display())))?;
+        eprintln!("wrote {}", file.display());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -65,8 +121,16 @@ pub fn open(path: &Path) -> Result<host::Root, Failure> {
     })
 }
 
+fn unreadable(error: &host::HostError) -> Failure {
+    let failure = Failure::failed(format!("cannot read the machine: {error}"));
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
 fn probe(root: &host::Root) -> Result<::machine::Machine, Failure> {
-    host::probe(root).map_err(|error| Failure::failed(format!("cannot read the machine: {error}")))
+    host::probe(root).map_err(|error| unreadable(&error))
 }
 
 /// This machine, with what vendor libraries add.

@@ -9,6 +9,7 @@ mod device_table;
 mod devices;
 mod edges;
 mod following;
+mod machine_picture;
 mod other_kernel;
 mod refusals;
 mod road;

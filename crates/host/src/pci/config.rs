@@ -10,11 +10,17 @@ const STATUS_HAS_CAPABILITIES: u8 = 0x10;
 const HEADER_TYPE: usize = 0x0e;
 const SECONDARY_BUS: usize = 0x19;
 const CAPABILITIES: usize = 0x34;
-const CAPABILITY_EXPRESS: u8 = 0x10;
 /// Extended capabilities begin here, four bytes or more each.
 const EXTENDED: usize = 0x100;
 const MOST_EXTENDED: usize = 960;
 const CAPABILITY_ACS: u16 = 0x000d;
+pub const CAPABILITY_EXPRESS: u8 = 0x10;
+/// As much of the PCI Express capability as is looked at: to the end of the link status.
+pub const EXPRESS_BYTES: usize = 0x14;
+/// What an ordinary user may read.
+pub const HEADER_BYTES: usize = 64;
+/// No list of capabilities of one word each is longer.
+pub const MOST_CAPABILITIES: usize = 64;
 
 /// A configuration space, as much of it as could be read: 64 bytes for an ordinary user, else 256 or 4096.
 #[derive(Clone, Copy, Debug)]
@@ -68,11 +74,16 @@ impl Config<'_> {
         (secondary > bus && subordinate >= secondary).then_some(PciBuses { secondary, subordinate })
     }
 
+    /// Where the list of capabilities begins, when there is one.
+    pub fn first_capability(&self) -> Option<usize> {
+        (self.byte(STATUS)? & STATUS_HAS_CAPABILITIES != 0).then_some(())?;
+        Some(usize::from(self.byte(CAPABILITIES)? & !3))
+    }
+
     /// Where a capability of the first 256 bytes begins. A list that runs in a circle ends.
     fn capability(&self, wanted: u8) -> Option<usize> {
-        (self.byte(STATUS)? & STATUS_HAS_CAPABILITIES != 0).then_some(())?;
-        let mut at = usize::from(self.byte(CAPABILITIES)? & !3);
-        for _ in 0..64 {
+        let mut at = self.first_capability()?;
+        for _ in 0..MOST_CAPABILITIES {
             let id = self.byte(at).filter(|id| at != 0 && *id != 0xff)?;
             if id == wanted {
                 return Some(at);

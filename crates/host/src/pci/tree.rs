@@ -8,10 +8,8 @@ use std::collections::BTreeMap;
 
 const BUS: &str = "sys/bus/pci/devices";
 const SLOTS: &str = "sys/bus/pci/slots";
-/// Capabilities of the first 256 bytes are all that is looked at here.
-const CONFIG_BYTES: usize = 256;
-/// More functions than any machine has: a domain of 256 full buses.
-const MOST_FUNCTIONS: usize = 65_536;
+/// More functions than any machine has, virtual ones counted.
+const MOST_FUNCTIONS: usize = 16_384;
 
 /// Every function on the PCI buses below `root`; empty when there is no PCI bus. What cannot be read of a function is
 /// left at unknown.
@@ -29,7 +27,7 @@ fn function(root: &Root, bus: &Folder, name: &str, slots: &BTreeMap<String, Stri
     let path = bus.link(name).and_then(|target| below_sys(&target)).unwrap_or_else(|| format!("{BUS}/{name}"));
     let folder = root.folder(&path)?;
     let uevent = folder.text("uevent").unwrap_or_default();
-    let bytes = folder.bytes("config", CONFIG_BYTES).unwrap_or_default();
+    let bytes = configuration(&folder);
     let config = Config(&bytes);
     let ids = ids(&folder, &uevent, &config);
     let buses = || {
@@ -54,6 +52,26 @@ fn function(root: &Root, bus: &Folder, name: &str, slots: &BTreeMap<String, Stri
         lost: config.is_lost(),
         path,
     })
+}
+
+/// The header of the configuration space and the PCI Express capability, with the links of the list that lead to it; what
+/// lies between is left at zero. Every word that is read is a question to the device, and an exit from a virtual machine.
+fn configuration(folder: &Folder) -> Vec<u8> {
+    let Some(file) = folder.file("config") else { return Vec::new() };
+    let mut bytes = file.bytes_at(0, config::HEADER_BYTES);
+    let mut next = Config(&bytes).first_capability();
+    for _ in 0..config::MOST_CAPABILITIES {
+        let Some(at) = next.filter(|at| *at >= config::HEADER_BYTES) else { break };
+        let mut part = file.bytes_at(at, 2);
+        let &[id, link] = &part[..] else { break };
+        if id == config::CAPABILITY_EXPRESS {
+            part = file.bytes_at(at, config::EXPRESS_BYTES);
+        }
+        bytes.resize(bytes.len().max(at + part.len()), 0);
+        bytes[at..at + part.len()].copy_from_slice(&part);
+        next = (id != config::CAPABILITY_EXPRESS && id != 0xff).then(|| usize::from(link & !3));
+    }
+    bytes
 }
 
 /// Slot names by `domain:bus:device`.
@@ -142,4 +160,35 @@ fn mediated(folder: &Folder) -> Vec<String> {
             && name.bytes().enumerate().all(|(at, b)| if [8, 13, 18, 23].contains(&at) { b == b'-' } else { b.is_ascii_hexdigit() })
     };
     folder.names().into_iter().filter(is_uuid).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Reading in parts finds what reading whole does, also where capabilities lie out of order.
+    #[test]
+    fn parts_of_the_configuration_space_are_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bytes = vec![0u8; 256];
+        (bytes[0x06], bytes[0x34]) = (0x10, 0xc0);
+        bytes[0xc0..0xc2].copy_from_slice(&[0x05, 0x48]);
+        bytes[0x48..0x4a].copy_from_slice(&[0x11, 0x70]);
+        bytes[0x70..0x74].copy_from_slice(&[config::CAPABILITY_EXPRESS, 0x40, 0x42, 0x01]);
+        bytes[0x7c..0x80].copy_from_slice(&[0x04, 0x71, 0x7a, 0x05]);
+        bytes[0x82..0x84].copy_from_slice(&[0x83, 0x70]);
+        let root = Root::at(dir.path());
+        for (length, found) in [(256, true), (0x84, true), (64, false), (8, false), (0, false)] {
+            fs::write(dir.path().join("config"), &bytes[..length]).unwrap();
+            let folder = root.folder("").unwrap();
+            let read = configuration(&folder);
+            let whole = Config(&bytes[..length]).link();
+            assert_eq!(Config(&read).link(), whole.filter(|_| found), "{length}");
+        }
+        // A list that leads to itself ends.
+        bytes[0x49] = 0x48;
+        fs::write(dir.path().join("config"), &bytes).unwrap();
+        assert_eq!(Config(&configuration(&root.folder("").unwrap())).link(), None);
+    }
 }

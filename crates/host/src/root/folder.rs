@@ -15,6 +15,20 @@ pub struct Folder<'r> {
     fd: OwnedFd,
 }
 
+/// See [`Folder::file`].
+#[derive(Debug)]
+pub struct Parts(OwnedFd);
+
+impl Parts {
+    /// Up to `count` bytes from a place; fewer where the file ends or may not be read any further.
+    pub fn bytes_at(&self, at: usize, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let filled = rustix::io::pread(&self.0, &mut bytes, at as u64).unwrap_or(0);
+        bytes.truncate(filled);
+        bytes
+    }
+}
+
 impl<'r> Folder<'r> {
     pub(super) fn new(root: &'r Root, path: &str, fd: OwnedFd) -> Folder<'r> {
         Folder { root, path: path.trim_matches('/').to_owned(), fd }
@@ -47,6 +61,13 @@ impl<'r> Folder<'r> {
             Err(Errno::LOOP) => self.root.open(&self.at(name), OFlags::empty()),
             answer => answer,
         }
+    }
+
+    /// A file that is to be read in parts.
+    pub fn file(&self, name: &str) -> Option<Parts> {
+        let fd = self.open(name).map_err(|errno| self.root.failed(&self.at(name), errno)).ok()?;
+        let plain = || rustix::fs::fstat(&fd).is_ok_and(|about| rustix::fs::FileType::from_raw_mode(about.st_mode).is_file());
+        (self.root.live || plain()).then_some(Parts(fd))
     }
 
     /// The first `most` bytes of a file.

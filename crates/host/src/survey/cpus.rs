@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 /// Kernels since 4.17 have the first, older ones the second.
 const PLACES: [&str; 2] = ["sys/bus/cpu/devices", "sys/devices/system/cpu"];
+/// The most CPUs a kernel can be built for.
+const MOST_CPUS: usize = 8192;
 /// Deeper caches than any processor has are damage.
 const MOST_CACHES: u32 = 10;
 
@@ -26,7 +28,7 @@ const OLD: Names = Names { core: "thread_siblings", package: "core_siblings" };
 /// When there is neither a CPU in sysfs nor a count of them elsewhere.
 pub fn look(root: &Root, options: &Options, system: &System, topology: &mut Topology) -> Result<(), HostError> {
     let place = PLACES.into_iter().find(|place| root.exists(place)).unwrap_or(PLACES[1]);
-    let present: CpuSet = root.numbered(place, "cpu").into_iter().collect();
+    let present: CpuSet = root.numbered(place, "cpu").into_iter().take(MOST_CPUS).collect();
     let online = root.list("sys/devices/system/cpu/online").filter(|set| !set.is_empty());
     let is_online = |cpu: &u32| match &online {
         Some(online) => online.contains(*cpu),

@@ -40,6 +40,10 @@ fn plant<'t>(branches: &mut Vec<Branch<'t>>, function: &'t PciFunction) {
         return plant(&mut bridge.below, function);
     }
     let mut new = Branch { function, below: Vec::new() };
+    if function.bridge.is_none() {
+        let place = branches.partition_point(|branch| branch.function.address < address);
+        return branches.insert(place, new);
+    }
     let mut kept = Vec::with_capacity(branches.len() + 1);
     for branch in branches.drain(..) {
         if new.holds(branch.function.address) { new.below.push(branch) } else { kept.push(branch) }
