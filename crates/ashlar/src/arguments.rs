@@ -63,6 +63,8 @@ pub enum Command {
     Quickstart(Quickstart),
     /// Make, list or revoke tokens for talking to a node over TLS
     Token(Token),
+    /// Fill a fleet of many machines in simulated time, and compare packing policies
+    Simulate(Box<Simulate>),
     /// Print the JSON Schema of job files
     #[command(after_help = "Examples:\n  ashlar schema > job.schema.json    # for the YAML plug-in of an editor")]
     Schema,
@@ -419,4 +421,82 @@ pub enum TokenAction {
 pub struct Completions {
     /// Your shell
     pub shell: clap_complete::Shell,
+}
+
+/// How a fleet and its requests are written down.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum TraceFormat {
+    /// Alibaba's cluster-trace-gpu-v2023
+    Openb,
+}
+
+/// What the ashlar policy knows before the first request.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum KnowledgeFlag {
+    /// How often each request comes, as FGD knows it
+    Distribution,
+    /// Nothing: it counts what comes and learns from it
+    Nothing,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Policies: ashlar, fgd, bestfit, packing, dotprod, random.\n\nExamples:\n  ashlar simulate --nodes nodes.csv --pods pods.csv.xz\n  ashlar simulate --nodes nodes.csv --pods pods.csv --policy ashlar,fgd --svg curves.svg --json\n  ashlar simulate --nodes nodes.csv --pods pods.csv --churn --load 1.0 --migrate 3600\n  ashlar simulate --nodes nodes.csv --pods pods.csv --stdio < order.txt > decisions.csv"
+)]
+pub struct Simulate {
+    /// Format of both files
+    #[arg(long, value_enum, default_value_t = TraceFormat::Openb)]
+    pub format: TraceFormat,
+    /// List of nodes, .csv or .csv.xz
+    #[arg(long, alias = "cluster", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub nodes: PathBuf,
+    /// List of pods, .csv or .csv.xz
+    #[arg(long, alias = "workload", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub pods: PathBuf,
+    /// Policies to compare [default: all; with --stdio: ashlar]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub policy: Vec<String>,
+    /// Read row numbers of the pod list from standard input, one a line (-K: the K-th arrival departs), and answer each
+    #[arg(long, conflicts_with_all = ["churn", "order", "json", "svg"])]
+    pub stdio: bool,
+    /// With --stdio: name pods and nodes by their row numbers
+    #[arg(long, requires = "stdio")]
+    pub rows: bool,
+    /// Order of arrival: row numbers of the pod list, one a line [default: drawn from the seed]
+    #[arg(long, value_name = "FILE", conflicts_with = "churn", value_hint = ValueHint::FilePath)]
+    pub order: Option<PathBuf>,
+    /// Demand, as a part of the devices there are
+    #[arg(long, value_name = "PART", default_value_t = 1.3, value_parser = load)]
+    pub load: f64,
+    /// What all drawing starts from
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Let work end, too, after the time the pod list gives; what does not fit waits
+    #[arg(long)]
+    pub churn: bool,
+    /// With --churn: arrivals in all [default: five times the pod list]
+    #[arg(long, value_name = "N", requires = "churn")]
+    pub arrivals: Option<usize>,
+    /// With --churn: every so many seconds, move runs where that pays
+    #[arg(long, value_name = "SECONDS", requires = "churn", value_parser = clap::value_parser!(u64).range(1..))]
+    pub migrate: Option<u64>,
+    /// What the ashlar policy knows beforehand
+    #[arg(long, value_enum, default_value_t = KnowledgeFlag::Distribution)]
+    pub knowledge: KnowledgeFlag,
+    /// Simulated days the ashlar policy learns for
+    #[arg(long, value_name = "N", default_value_t = 80)]
+    pub days: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Draw the curves into this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub svg: Option<PathBuf>,
+}
+
+fn load(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(load) if load > 0.0 && load <= 10.0 => Ok(load),
+        _ => Err("a number above 0, at most 10, such as 1.3".into()),
+    }
 }

@@ -78,6 +78,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Queues(queues) => command::queues::run(&place, queues),
         Command::Quickstart(quickstart) => command::quickstart::run(&place, quickstart),
         Command::Token(token) => command::token::run(&place, token),
+        Command::Simulate(simulate) => command::simulate::run(*simulate),
         Command::Schema => command::schema::run(),
         Command::Completions(completions) => command::completions::run(completions),
     }

@@ -4,12 +4,14 @@
 //! is the whole loop around it (apply, plan, check, adopt) without any I/O, so that the daemon, the
 //! simulated world and a replay of a log run the same code. Time, ids and seeds come in as arguments.
 //!
+//! [`replay`] fills a fleet of many machines under a packing policy, for experiments and comparisons.
 //! [`world`] runs that same code against a simulated disk, network, set of machines and people, with faults.
 
 mod command;
 mod ending;
 mod job;
 mod ledger;
+pub mod replay;
 mod snapshot;
 mod state;
 mod step;

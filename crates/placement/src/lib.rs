@@ -17,6 +17,8 @@
 //! - `order`: whose turn it is
 //! - `planner`: the stages, one after the other
 //! - `explain`, `reason`: why a job waits, as data and in words
+//!
+//! [`packing`] decides among many machines: shared devices, device models, policies that can be compared.
 
 mod check;
 mod demand;
@@ -26,6 +28,7 @@ mod horizon;
 mod layout;
 mod model;
 mod order;
+pub mod packing;
 mod place;
 mod planner;
 mod reason;

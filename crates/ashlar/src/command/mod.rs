@@ -12,6 +12,7 @@ pub mod quickstart;
 pub mod run;
 pub mod schema;
 pub mod show;
+pub mod simulate;
 pub mod submit;
 pub mod supervise;
 pub mod token;

@@ -13,5 +13,6 @@ mod machine_picture;
 mod other_kernel;
 mod refusals;
 mod road;
+mod simulate;
 mod tidy;
 mod withstand;
