@@ -118,3 +118,53 @@ fn policies_have_names() {
     assert_eq!(unknown.to_string(), "there is no policy `worstfit`");
     assert_eq!(unknown.hint(), "one of ashlar, fgd, bestfit, packing, dotprod, random");
 }
+
+/// An audit that was told of another fleet: what it would say if the packer were wrong.
+#[test]
+fn a_fault_ends_the_run() {
+    let order = arrivals(&requests(), fleet().capacity(), 1.3, 42);
+    let typical = Demand::of(&requests()).typical(0.95);
+    for (machines, what) in [(vec![0u16; 4], "fewer machines"), (vec![1u16; 12], "smaller machines"), (vec![0u16; 12], "larger machines")] {
+        let mut audit = Audit::new(&shapes(), &machines);
+        let mut packer = packer(PolicyName::DotProd, Knowledge::Distribution);
+        let fault = fill(&mut packer, &mut audit, &requests(), &order, &typical).unwrap_err();
+        assert!(!fault.to_string().is_empty(), "{what}");
+        let settings = Churn { load: 1.2, arrivals: 500, migrate_every: None, moves: 0, seed: 7 };
+        let mut audit = Audit::new(&shapes(), &machines);
+        let mut packer = crate::packer(PolicyName::DotProd, Knowledge::Distribution);
+        assert!(churn(&mut packer, &mut audit, &requests(), &[1000; 7], &typical, settings).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn what_can_never_be_placed_waits_without_harm() {
+    let mut requests = requests();
+    requests.push(Request::new(1000, 1, 16, 1000, KindSet::ANY).unwrap());
+    requests.push(Request::new(1000, 1, 1, 1000, KindSet::NONE).unwrap());
+    let spans = vec![500; requests.len()];
+    let typical = Demand::of(&requests).typical(0.95);
+    let settings = Churn { load: 0.4, arrivals: 400, migrate_every: Some(100), moves: 3, seed: 1 };
+    let mut audit = Audit::new(&shapes(), &MACHINES);
+    let mut packer = packer(PolicyName::BestFit, Knowledge::Distribution);
+    let report = churn(&mut packer, &mut audit, &requests, &spans, &typical, settings).unwrap();
+    assert!(report.still_waiting > 40 && report.started > 250, "{} wait, {} started", report.still_waiting, report.started);
+    assert_eq!(report.started + report.still_waiting, 400);
+}
+
+#[test]
+fn no_arrivals_give_an_empty_report() {
+    let typical = Demand::of(&requests()).typical(0.95);
+    let mut audit = Audit::new(&shapes(), &MACHINES);
+    let mut packer = packer(PolicyName::Fgd, Knowledge::Distribution);
+    let report = fill(&mut packer, &mut audit, &requests(), &[], &typical).unwrap();
+    assert_eq!((report.arrivals, report.placed, report.allocated_at_full), (0, 0, None));
+    let settings = Churn { load: 1.0, arrivals: 0, migrate_every: None, moves: 0, seed: 1 };
+    let report = churn(&mut packer, &mut audit, &requests(), &[1; 7], &typical, settings).unwrap();
+    assert_eq!((report.started, report.p95_wait, report.samples.len()), (0, 0, 0));
+}
+
+#[test]
+fn more_load_means_more_waiting() {
+    let waits: Vec<f64> = [0.5, 0.9, 1.3].map(|load| churned(PolicyName::Fgd, None, load).mean_wait).to_vec();
+    assert!(waits[0] < waits[1] && waits[1] < waits[2], "{waits:?}");
+}

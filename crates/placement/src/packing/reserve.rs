@@ -71,3 +71,71 @@ impl Prices {
 pub fn nothing_refused() -> Refused {
     vec![[0.0; CHECKPOINTS]; MAX_KINDS]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packing::model::KindSet;
+
+    fn shapes() -> [Shape; 3] {
+        [0, 1, 2].map(|kind| Shape { kind, devices: 4, cpu: 1000, memory: 1, device_memory: 0 })
+    }
+
+    fn asks(kinds: u64, devices: u8, share: u16) -> Request {
+        Request::new(1, 1, devices, share, KindSet(kinds)).unwrap()
+    }
+
+    /// Prices after days on each of which these were refused: a hundred devices of model 0, ten of model 1, none of model 2.
+    fn after(days: usize, refused: &[(Request, usize, usize)]) -> Prices {
+        let machines: Vec<u16> = [vec![0; 25], vec![1; 2]].concat();
+        let mut prices = Prices::new(&shapes(), &machines);
+        for _ in 0..days {
+            let mut tally = nothing_refused();
+            for (request, next, times) in refused {
+                (0..*times).for_each(|_| prices.refuse(&mut tally, request, *next));
+            }
+            prices.learn(&tally);
+        }
+        prices
+    }
+
+    #[test]
+    fn before_anything_is_learned_all_devices_are_equal() {
+        let prices = after(0, &[]);
+        assert!((0..3).all(|kind| prices.of(kind, 0) == 1.0 && prices.of(kind, 1) == 1.0));
+        assert!((0..3).all(|kind| after(1, &[]).of(kind, 0) == 0.0), "nobody was refused: idle devices cost nothing");
+    }
+
+    #[test]
+    fn a_model_some_insist_on_is_dearer() {
+        let prices = after(20, &[(asks(0b10, 1, 1000), 0, 4), (asks(0b11, 1, 1000), 1, 4)]);
+        assert!(prices.of(1, 0) > 0.9, "{}", prices.of(1, 0));
+        assert_eq!(prices.of(0, 0), 0.0, "who was refused could not have used model 0");
+        assert!(prices.of(1, 1) > prices.of(0, 1) && prices.of(0, 1) > 0.0);
+        assert_eq!(prices.of(2, 1), 0.0, "of a model that is not there nothing is said");
+    }
+
+    #[test]
+    fn whoever_takes_any_model_makes_all_equally_dear() {
+        let prices = after(5, &[(asks(u64::MAX, 1, 500), 0, 20)]);
+        assert_eq!(prices.of(0, 0), prices.of(1, 0));
+        assert!(prices.of(0, 0) > 0.5);
+    }
+
+    #[test]
+    fn a_gang_counts_for_one_device_and_who_wants_none_for_none() {
+        let (gang, single) = (after(3, &[(asks(1, 4, 1000), 0, 2)]), after(3, &[(asks(1, 1, 1000), 0, 2)]));
+        assert_eq!(gang.of(0, 0), single.of(0, 0));
+        assert_eq!(after(3, &[(asks(1, 0, 0), 0, 9)]).of(0, 0), 0.0);
+    }
+
+    #[test]
+    fn prices_follow_when_refusals_end() {
+        let mut prices = after(20, &[(asks(0b10, 1, 1000), 0, 4)]);
+        let high = prices.of(1, 0);
+        for _ in 0..60 {
+            prices.learn(&nothing_refused());
+        }
+        assert!(prices.of(1, 0) < high / 1.2, "{high} then {}", prices.of(1, 0));
+    }
+}

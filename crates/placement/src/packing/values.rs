@@ -302,3 +302,47 @@ fn cpu_classes(demand: &Demand) -> Vec<u8> {
     }
     (0..CPU_STEPS).map(|step| ends.iter().filter(|end| step >= **end as usize >> 6).count() as u8).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packing::model::KindSet;
+
+    fn asking(cpus: &[u32]) -> Demand {
+        let requests: Vec<Request> = cpus.iter().map(|cpu| Request::new(*cpu, 1, 1, 1000, KindSet::ANY).unwrap()).collect();
+        Demand::of(&requests)
+    }
+
+    #[test]
+    fn enough_for_a_usual_request_is_a_class_of_its_own() {
+        let classes = cpu_classes(&asking(&[3200, 11_264, 11_264, 12_800]));
+        let class = |cpu: usize| classes[cpu >> 6];
+        for cpu in [3200, 11_264, 12_800] {
+            assert!(class(cpu - 64) < class(cpu), "{cpu}");
+        }
+        assert!(classes.windows(2).all(|pair| pair[0] <= pair[1]));
+        assert!(classes.iter().all(|class| usize::from(*class) < CPU_CLASSES));
+        assert_eq!(cpu_classes(&Demand::default()).len(), CPU_STEPS, "without demand there is still a grid");
+    }
+
+    #[test]
+    fn rarely_seen_cells_lean_on_their_like() {
+        let shapes = [0, 1].map(|kind| Shape { kind, devices: 2, cpu: 16_000, memory: 1, device_memory: 0 });
+        let mut values = Values::guess(&shapes, &asking(&[4000]));
+        let mut seen = vec![(0.0, 0.0); values.cells()];
+        let free = |share: u16| {
+            let mut free = shapes[0].free();
+            (free.share[0], free.share[1]) = (share, 0);
+            free
+        };
+        let cell = values.cell(Moment::default(), 0, &free(190), 190, 0).unwrap();
+        seen[cell] = (190.0, 1000.0);
+        values.fit(&seen, 10.0);
+        let (own, alike) = (values.potential(Moment::default(), 0, &free(190)), values.potential(Moment::default(), 1, &free(190)));
+        assert!((own - 0.19).abs() < 0.002, "{own}");
+        assert!((alike - 0.19).abs() < 0.002, "another shape has nothing better to go by: {alike}");
+        let unseen = values.potential(Moment::at(1.2), 0, &free(190));
+        assert!((unseen - 0.095).abs() < 1e-6, "half of it, where nothing was ever seen: {unseen}");
+        assert_eq!(values.cell(Moment::default(), 0, &free(0), 0, 0), None);
+    }
+}
