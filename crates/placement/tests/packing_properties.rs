@@ -52,11 +52,11 @@ fn ready(number: usize, fleet: &Fleet, requests: &[Request]) -> Boxed {
     policy(number, &demand)
 }
 
+/// The packer afterwards, each decision, and what still runs.
+type Outcome = (Packer<Boxed>, Vec<Option<Placement>>, Vec<Running>);
+
 /// Every decision of the steps, audited.
-fn run(
-    number: usize,
-    (shapes, counts, requests, steps): &World,
-) -> Result<(Packer<Boxed>, Vec<Option<Placement>>, Vec<Running>), TestCaseError> {
+fn run(number: usize, (shapes, counts, requests, steps): &World) -> Result<Outcome, TestCaseError> {
     let fleet = fleet(shapes, counts);
     let mut audit = Audit::new(shapes, &machines(&fleet));
     let policy = ready(number, &fleet, requests);
