@@ -89,9 +89,10 @@ class Ashlar:
 
 
 class Slurm:
-    """slurmctld and one slurmd on loopback. `tuned` sets the options that start jobs soonest."""
+    """slurmctld and one slurmd on loopback. `tuned` sets the options that start jobs soonest; `contained` has each job in control groups
+    for processes, cores, memory and devices, as sites with accelerators run it."""
 
-    def __init__(self, folder: pathlib.Path, tuned: bool, cpus: int = 64):
+    def __init__(self, folder: pathlib.Path, tuned: bool, contained: bool = False, cpus: int = 64):
         self.folder = folder
         folder.mkdir()
         host = socket.gethostname().split(".")[0]
@@ -101,7 +102,7 @@ class Slurm:
             "ClusterName=bench", f"SlurmctldHost={host}(127.0.0.1)", "SlurmUser=root", "AuthType=auth/munge",
             f"AuthInfo=socket={folder}/munge.socket", f"StateSaveLocation={folder}/ctld", f"SlurmdSpoolDir={folder}/d",
             f"SlurmctldPidFile={folder}/ctld.pid", f"SlurmdPidFile={folder}/d.pid", f"SlurmctldLogFile={folder}/ctld.log",
-            f"SlurmdLogFile={folder}/d.log", "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none",
+            f"SlurmdLogFile={folder}/d.log", *self.containment(contained),
             "SelectType=select/cons_tres", "SelectTypeParameters=CR_CPU", "SlurmctldPort=26817", "SlurmdPort=26818",
             "SwitchType=switch/none", "MpiDefault=none", "ReturnToService=2", "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny",
             "SlurmdParameters=config_overrides", "MaxJobCount=100000", "MaxArraySize=10001", "AccountingStorageType=accounting_storage/none",
@@ -126,6 +127,14 @@ class Slurm:
             self.processes.append(subprocess.Popen([daemon, "-D", "-f", str(conf)], env=self.environment, stderr=subprocess.DEVNULL,
                                                    stdout=subprocess.DEVNULL))
         wait_until(lambda: "idle" in self.run("sinfo", "-h", "-o", "%T"), "slurm")
+
+    def containment(self, contained: bool) -> list[str]:
+        if not contained:
+            return ["ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none"]
+        plugin = "cgroup/v2" if pathlib.Path("/sys/fs/cgroup/cgroup.controllers").exists() else "cgroup/v1"
+        limits = ["ConstrainCores=yes", "ConstrainRAMSpace=yes", "ConstrainDevices=yes"]
+        (self.folder / "cgroup.conf").write_text("\n".join([f"CgroupPlugin={plugin}", "CgroupMountpoint=/sys/fs/cgroup", *limits]) + "\n")
+        return ["ProctrackType=proctrack/cgroup", "TaskPlugin=task/cgroup"]
 
     def run(self, *command: str) -> str:
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, cwd=self.folder).stdout

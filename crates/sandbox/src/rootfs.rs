@@ -16,14 +16,11 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationF
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 /// Name of the run's own `/etc/hosts` in its directory, where it has one.
 pub const HOSTS_FILE: &str = "hosts";
-
-/// Name of the file in a run's directory that covers what it must not read.
-pub(crate) const EMPTY_FILE: &str = "empty";
 
 const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
 const READ_WRITE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
@@ -265,23 +262,21 @@ impl<'a> Tree<'a> {
         mount_id(directory).is_some_and(|id| ours.into_iter().any(|tree| mount_id(tree) == Some(id)))
     }
 
-    /// Lays an empty read-only directory or file over a path, if the run would see anything there.
+    /// Lays an empty read-only directory, or the null device, over a path, if the run would see anything there.
     fn hide(&mut self, path: &Path) -> Result<(), Failure> {
         let Ok(there) = self.inside(path) else { return Ok(()) };
         let directory = rustix::fs::fstat(&there).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
-        let cover = if directory { empty_directory() } else { self.empty_file() };
-        let cover = cover.map_err(failed(format!("hiding {}", path.display())))?;
+        let hiding = || failed(format!("hiding {}", path.display()));
+        if !directory {
+            // The null device needs no file to be made and taken away again with every run.
+            let null = clone(Path::new("/dev/null"), false).map_err(hiding())?;
+            return self.put(&null, path, libc::MOUNT_ATTR_NOSUID, false);
+        }
+        let cover = empty_directory().map_err(hiding())?;
         self.put(&cover, path, READ_WRITE, false)?;
         self.covers.push(cover);
         self.ours.push(path.to_path_buf());
         Ok(())
-    }
-
-    /// A mount of a file without content, which stays in the run's directory as long as the run.
-    fn empty_file(&self) -> io::Result<OwnedFd> {
-        let path = self.workload.dir.join(EMPTY_FILE);
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o444).open(&path)?;
-        clone(&path, false)
     }
 
     /// A descriptor of what the run will see at `path`, following links as it will.

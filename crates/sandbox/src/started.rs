@@ -3,7 +3,6 @@
 use crate::cgroup::{Cgroup, Counters};
 use crate::error::SandboxError;
 use crate::init::kill_descendants;
-use crate::rootfs::EMPTY_FILE;
 use crate::scratch::Scratch;
 use crate::sys;
 use crate::wire::{self, Down, Received, Up};
@@ -234,7 +233,6 @@ pub(crate) fn remove_files(dir: &std::path::Path) -> Vec<String> {
     let Scratch { closed, .. } = Scratch::below(dir);
     let removed = [
         // The scratch space last: while it is there, so may be the rest.
-        (dir.join(EMPTY_FILE), fs::remove_file(dir.join(EMPTY_FILE))),
         (crate::leftovers::record_path(dir), fs::remove_file(crate::leftovers::record_path(dir))),
         (closed.clone(), crate::removal::remove_tree(&closed)),
     ];
