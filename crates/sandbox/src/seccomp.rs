@@ -11,6 +11,9 @@ use seccompiler::{BpfProgram, sock_filter};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+/// Linux 6.15, too new for the C library's list; the same number on every architecture.
+const OPEN_TREE_ATTR: libc::c_long = 467;
+
 /// What a rank gets when it calls one of these: EPERM.
 const DENIED: &[libc::c_long] = &[
     // the file tree
@@ -26,6 +29,13 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_mount_setattr,
     libc::SYS_open_by_handle_at,
     libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    OPEN_TREE_ATTR,
+    libc::SYS_chroot,
+    // watches the whole machine's files
+    libc::SYS_fanotify_init,
+    // another process's descriptors
+    libc::SYS_pidfd_getfd,
     // namespaces
     libc::SYS_unshare,
     libc::SYS_setns,
@@ -103,7 +113,7 @@ fn assemble(architecture: &str) -> Option<BpfProgram> {
     const ARCHITECTURE_AT: u32 = 4;
     let (_, expected) = ARCHITECTURES.into_iter().find(|(name, _)| *name == architecture)?;
     let head = [load(ARCHITECTURE_AT), jump(EQUAL, expected, 1, 0), answer(KILL), load(0)];
-    Some(head.into_iter().chain(tree(&ranges())).collect())
+    Some(head.into_iter().chain(tree(&ranges())?).collect())
 }
 
 /// Where the verdict changes along the call numbers, from 0 on.
@@ -148,24 +158,25 @@ fn answer(action: u32) -> sock_filter {
     sock_filter { code: END, jt: 0, jf: 0, k: action }
 }
 
-fn tree(ranges: &[(u32, Verdict)]) -> Vec<sock_filter> {
+/// `None` when a branch is longer than the 255 instructions that a jump can pass over: no filter is better than one that
+/// jumps into the middle of another branch.
+fn tree(ranges: &[(u32, Verdict)]) -> Option<Vec<sock_filter>> {
     const FAIL: u32 = 0x0005_0000;
     const ALLOW: u32 = 0x7fff_0000;
     const FIRST_ARGUMENT_AT: u32 = 16;
     match ranges {
-        [] => Vec::new(),
-        [(_, Verdict::Allow)] => vec![answer(ALLOW)],
-        [(_, Verdict::Fail(errno))] => vec![answer(FAIL | errno.cast_unsigned())],
+        [] => Some(Vec::new()),
+        [(_, Verdict::Allow)] => Some(vec![answer(ALLOW)]),
+        [(_, Verdict::Fail(errno))] => Some(vec![answer(FAIL | errno.cast_unsigned())]),
         [(_, Verdict::ByFlags)] => {
             let flags = NAMESPACE_FLAGS.iter().fold(0, |flags, flag| flags | flag.cast_unsigned());
-            vec![load(FIRST_ARGUMENT_AT), jump(ANY_BIT, flags, 0, 1), answer(FAIL | libc::EPERM.cast_unsigned()), answer(ALLOW)]
+            Some(vec![load(FIRST_ARGUMENT_AT), jump(ANY_BIT, flags, 0, 1), answer(FAIL | libc::EPERM.cast_unsigned()), answer(ALLOW)])
         }
         _ => {
             let (low, high) = ranges.split_at(ranges.len() / 2);
-            let (below, above) = (tree(low), tree(high));
-            // Half of a tree of some eighty ranges is well within the 255 instructions that a jump can pass over.
-            let over = jump(AT_LEAST, high[0].0, u8::try_from(below.len()).unwrap_or(u8::MAX), 0);
-            [vec![over], below, above].concat()
+            let (below, above) = (tree(low)?, tree(high)?);
+            let over = u8::try_from(below.len()).ok()?;
+            Some([vec![jump(AT_LEAST, high[0].0, over, 0)], below, above].concat())
         }
     }
 }
@@ -227,6 +238,13 @@ mod tests {
         for flag in NAMESPACE_FLAGS {
             assert_eq!(clone(libc::SIGCHLD | flag), fail(libc::EPERM));
         }
+    }
+
+    #[test]
+    fn a_branch_that_no_jump_can_pass_over_makes_no_filter() {
+        let ranges = |count: u32| (0..count).map(|n| (n, if n % 2 == 0 { Verdict::Allow } else { Verdict::Fail(1) })).collect::<Vec<_>>();
+        assert!(tree(&ranges(200)).is_some());
+        assert!(tree(&ranges(600)).is_none());
     }
 
     #[test]

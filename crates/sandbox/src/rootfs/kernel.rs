@@ -17,11 +17,14 @@ const NO_NODES: u64 = NO_PROGRAMS | libc::MOUNT_ATTR_NODEV;
 
 /// Writable by uid 0 even without capabilities, or telling of the kernel's memory: for runs of root only. The
 /// permissions of the files do the same for everybody else.
-const SHUT: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-const MASKED: [&str; 8] = [
+const SHUT: [&str; 7] = ["/proc/bus", "/proc/dynamic_debug", "/proc/fs", "/proc/irq", "/proc/mtrr", "/proc/sys", "/proc/sysrq-trigger"];
+const MASKED: [&str; 11] = [
     "/proc/acpi",
     "/proc/kcore",
     "/proc/keys",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
     "/proc/latency_stats",
     "/proc/timer_list",
     "/proc/scsi",

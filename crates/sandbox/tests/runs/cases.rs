@@ -72,7 +72,7 @@ fn root_keeps_few_capabilities(directory: &Path) {
     let mut workload = scripts(
         directory,
         &[
-            "id -u; grep CapEff /proc/self/status; echo 1 > /proc/sys/vm/drop_caches; mknod /tmp/x c 1 1; cat /proc/kcore | head -c1 | wc -c",
+            "id -u; grep CapEff /proc/self/status; echo 1 > /proc/sys/vm/drop_caches; mknod /tmp/x c 1 1; cat /proc/kcore /proc/kpageflags | head -c1 | wc -c; echo disable=0 > /proc/mtrr",
         ],
     );
     workload.identity.uid = 0;
