@@ -47,13 +47,16 @@ impl Order<'_> {
         processes.zip(outputs).map(|((process, grant), output)| Rank::new(process, &grant.cpus, output)).collect()
     }
 
-    fn join_groups(&self, marks: &mut Marks) {
+    /// Groups that were made and cannot be joined are an error: a run must not live beside the limits it was promised.
+    fn join_groups(&self, marks: &mut Marks) -> Result<(), Failure> {
         let joined = self.cgroup.map(|cgroup| cgroup.join(self.in_v2));
-        match (self.applied, &joined) {
+        match (self.applied, joined) {
             (Ok(applied), Some(Ok(()))) => applied.iter().for_each(|(what, result)| marks.result(what, result.clone())),
-            (Err(reason), _) | (_, Some(Err(reason))) => without_groups(marks, reason),
+            (Ok(_), Some(Err(reason))) => return Err(Failure::order(format!("the run's control groups cannot be joined: {reason}"))),
+            (Err(reason), _) => without_groups(marks, reason),
             (Ok(_), None) => without_groups(marks, "no control group"),
         }
+        Ok(())
     }
 
     /// Whether the groups bind memory nodes; else each rank does it for itself.
@@ -108,7 +111,7 @@ fn furnish(order: &mut Order) -> Result<(Vec<Rank>, Common, Marks), Failure> {
     let mut marks = Marks::default();
     let privileged = order.privileged;
     let workload = order.workload;
-    order.join_groups(&mut marks);
+    order.join_groups(&mut marks)?;
     let memory_nodes = order.memory_nodes(&mut marks);
     let ranks = order.ranks()?;
     let filter = filter(&mut marks);
@@ -134,8 +137,12 @@ fn furnish(order: &mut Order) -> Result<(Vec<Rank>, Common, Marks), Failure> {
     privileges.take().map_err(failed("taking the submitter's identity"))?;
     // The kernel forgets it when the identity changes.
     die_with_parent();
+    // Ranks inherit it; init wears it too, because a rank that took it over would else have an init without it.
+    if let Some(filter) = filter {
+        seccomp::apply(filter).map_err(failed("putting the system call filter on"))?;
+    }
     describe_container(workload, privileged, &mut marks);
-    Ok((ranks, Common { filter, privileges: None, memory_nodes }, marks))
+    Ok((ranks, Common { filter: None, privileges: None, memory_nodes }, marks))
 }
 
 fn die_with_parent() {
@@ -250,7 +257,7 @@ fn prepare_process(order: &mut Order, why: &str) -> Result<(Vec<Rank>, Common, M
             .hint("use the paths of the machine in the job"));
     }
     let mut marks = Marks::default();
-    order.join_groups(&mut marks);
+    order.join_groups(&mut marks)?;
     let memory_nodes = order.memory_nodes(&mut marks);
     let ranks = order.ranks()?;
     let filter = filter(&mut marks);

@@ -32,6 +32,8 @@ pub(crate) fn run(plan: &Plan) -> ! {
 fn live(plan: &Plan) -> ! {
     let _ = rustix::thread::set_name(c"ashlar-init");
     keep_only_our_descriptors(plan);
+    // A rank may have our identity; this keeps it from tracing us, and from reading what we had in memory and hold open.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     if !plan.first {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }

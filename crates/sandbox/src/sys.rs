@@ -144,10 +144,11 @@ pub fn as_user<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Sets attributes on a mount held by `mount`, and on everything mounted below it when `recursive`.
+/// Sets attributes on a mount held by `mount`, and on everything mounted below it when `recursive`, and cuts them off from the
+/// mounts they were copied from: what the machine mounts there later is not the run's to see.
 pub fn mount_attributes(mount: impl AsFd, set: u64, recursive: bool) -> io::Result<()> {
     let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
-    mount_setattr(mount, &libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 }, flags)
+    mount_setattr(mount, &libc::mount_attr { attr_set: set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 }, flags)
 }
 
 /// Makes a mount one that no bind of a directory above it takes along.

@@ -25,6 +25,7 @@ pub const CASES: &[Case] = &[
     ("fractional_cpu_is_capped", fractional_cpu_is_capped),
     ("mounts", mounts),
     ("mounts_need_the_persons_rights", mounts_need_the_persons_rights),
+    ("later_mounts_of_the_machine_stay_outside", later_mounts_stay_outside),
     ("system_is_read_only", system_is_read_only),
     ("no_network", no_network),
     ("forbidden_system_calls", forbidden_system_calls),
@@ -44,6 +45,7 @@ pub const CASES: &[Case] = &[
 
 fn identity_and_privileges(directory: &Path) {
     let script = "id -u; id -g; id -G; grep -E '^(NoNewPrivs|CapEff|CapBnd|CapPrm|CapInh|CapAmb|Seccomp):' /proc/self/status; ls -l /proc/1/fd 2>&1 | tail -1; cat /proc/1/comm; \
+                  echo init; grep ^Seccomp: /proc/1/status; cat /proc/1/environ 2>&1; \
                   ls /proc | grep -c '^[0-9]'";
     let outcome = run(&scripts(directory, &[script])).succeeded();
     let text = outcome.text(0);
@@ -60,6 +62,11 @@ fn identity_and_privileges(directory: &Path) {
     }
     assert!(text.contains("Permission denied"), "the descriptors of init can be seen: {text}");
     assert!(text.contains("ashlar-init"), "{text}");
+    let of_init = text.split_once("init\nSeccomp:").expect(&text).1;
+    assert!(
+        of_init.starts_with("\t2\n") && of_init.contains("Permission denied"),
+        "init wears no filter, or tells its environment: {text}"
+    );
     let processes: u32 = text.lines().last().unwrap().parse().unwrap();
     assert!(processes < 8, "a pid namespace of its own shows few processes, not {processes}");
     assert_eq!(outcome.isolation.level, IsolationLevel::Container);
@@ -72,14 +79,18 @@ fn root_keeps_few_capabilities(directory: &Path) {
     let mut workload = scripts(
         directory,
         &[
-            "id -u; grep CapEff /proc/self/status; echo 1 > /proc/sys/vm/drop_caches; mknod /tmp/x c 1 1; cat /proc/kcore /proc/kpageflags | head -c1 | wc -c; echo disable=0 > /proc/mtrr",
+            "id -u; grep CapEff /proc/self/status; echo 1 > /proc/sys/vm/drop_caches; mknod /tmp/x c 1 1; cat /proc/kcore /proc/kpageflags | head -c1 | wc -c; echo disable=0 > /proc/mtrr; readlink -v /proc/1/fd/0 2>&1; cat /proc/1/environ 2>&1 | head -c 200",
         ],
     );
     workload.identity.uid = 0;
     workload.identity.gid = 0;
     let text = run(&workload).text(0);
     assert!(text.starts_with("0\nCapEff:\t00000000000044fb\n"), "{text}");
-    assert!(text.contains("Read-only file system") && text.contains("mknod") && text.trim_end().ends_with('0'), "{text}");
+    assert!(text.contains("Read-only file system") && text.contains("mknod"), "{text}");
+    assert!(text.lines().any(|line| line == "0"), "memory of the kernel was read: {text}");
+    for of_init in ["/proc/1/fd/0: Permission denied", "/proc/1/environ: Permission denied"] {
+        assert!(text.contains(of_init), "{of_init} in {text}");
+    }
 }
 
 fn groups_are_the_submitters(directory: &Path) {
@@ -326,6 +337,20 @@ fn mounts(directory: &Path) {
     workload = scripts(directory, &["true"]);
     workload.mounts = vec![mount(Path::new("/nowhere"), "/dataset", true)];
     assert!(run_with(&workload, |_, _| {}).unwrap_err().to_string().contains("does not exist on this machine"));
+}
+
+fn later_mounts_stay_outside(directory: &Path) {
+    let data = open_directory(directory.join("data"));
+    let mounted = |arguments: &[&str]| assert!(std::process::Command::new("mount").args(arguments).status().unwrap().success());
+    let place = data.display().to_string();
+    mounted(&["-t", "tmpfs", "-o", "mode=0777", "ashlar", &place]);
+    mounted(&["--make-shared", &place]);
+    let mut workload =
+        scripts(directory, &["grep -c '/dataset ' /proc/self/mountinfo; grep -cE 'shared:|master:' /proc/self/mountinfo; true"]);
+    workload.mounts = vec![Mount { source: place.clone(), target: "/dataset".into(), read_only: false }];
+    let text = run(&workload).text(0);
+    assert!(std::process::Command::new("umount").arg(&place).status().unwrap().success());
+    assert_eq!(text, "1\n0\n", "a mount of the run follows the machine's");
 }
 
 fn mounts_need_the_persons_rights(directory: &Path) {
