@@ -69,6 +69,7 @@ enum Built {
 pub fn build_as_owner(
     environments: &Path,
     owner: &Identity,
+    bounds: &sandbox::Bounds,
     wanted: &Environment,
     log: &mut File,
     stopped: &dyn Fn() -> bool,
@@ -76,7 +77,7 @@ pub fn build_as_owner(
     let dir = environments.join(owner.uid.to_string());
     make_for(&dir, owner).map_err(of_file(&dir))?;
     let (mut answer, mut question) = io::pipe().map_err(of_file(&dir))?;
-    let process = sandbox::as_person(owner, || {
+    let process = sandbox::as_person(owner, bounds, || {
         let built = match Environments::new(&dir, owner).provide(wanted, log) {
             Ok(path) => Built::At(path),
             Err(error) => Built::Failed { message: error.to_string(), hint: error.hint() },
@@ -97,11 +98,17 @@ pub fn build_as_owner(
             return Err(EnvironmentError::Stopped);
         }
     }
-    process.wait();
+    let ended = process.wait();
     let mut text = vec![];
     let _ = answer.read_to_end(&mut text);
     match serde_json::from_slice(&text) {
         Ok(Built::At(path)) => Ok(path),
+        _ if ended.out_of_memory => Err(EnvironmentError::Build {
+            message: "the build used up its memory and was killed".into(),
+            hint: Some(
+                "a build has the job's memory, and 1 GiB at least: ask for more `memory`, or for packages that need no compiler".into(),
+            ),
+        }),
         Ok(Built::Failed { message, hint }) => Err(EnvironmentError::Told { message, hint }),
         Err(_) => Err(EnvironmentError::Build { message: "the process that builds the environment died".into(), hint: None }),
     }

@@ -103,6 +103,9 @@ struct Keeper {
     wake: wake::Wake,
 }
 
+/// What a build may use where the job's own memory is less: uv and pip alone need some hundred megabytes.
+const BUILD_MEMORY: machine::Bytes = machine::Bytes::mib(1024);
+
 /// The run ended before any rank began.
 type Ended = (EndCause, Usage, Option<sandbox::Started>);
 
@@ -139,7 +142,15 @@ impl Keeper {
             }
             asked.get() || files.read_stop().is_some()
         };
-        match build_as_owner(&self.state.environments(), &self.file.order.owner, wanted, &mut log, &stopped) {
+        let order = &self.file.order;
+        let bounds = sandbox::Bounds {
+            run: order.run,
+            dir: &self.files.dir,
+            mode: self.file.cgroup,
+            grant: &order.grant,
+            least_memory: BUILD_MEMORY,
+        };
+        match build_as_owner(&self.state.environments(), &order.owner, &bounds, wanted, &mut log, &stopped) {
             Ok(path) => Ok(path),
             Err(crate::EnvironmentError::Stopped) => Err(EndCause::Stopped),
             Err(error) => Err(EndCause::StartFailed { message: error.to_string(), hint: error.hint(), missing: false }),

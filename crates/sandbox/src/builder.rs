@@ -116,8 +116,7 @@ fn furnish(order: &mut Order) -> Result<(Vec<Rank>, Common, Marks), Failure> {
     let ranks = order.ranks()?;
     let filter = filter(&mut marks);
     limits(&mut marks)?;
-    // Ranks go before the node, and before people's shells, when the whole machine runs out of memory.
-    fs::write("/proc/self/oom_score_adj", "500").map_err(failed("setting the order in which memory is taken back"))?;
+    go_first_when_memory_is_short()?;
     own_namespaces(order, &mut marks)?;
     // Modes are what we say they are, whatever mask the node was started with.
     let mask = sys::file_mode_mask(0);
@@ -143,6 +142,11 @@ fn furnish(order: &mut Order) -> Result<(Vec<Rank>, Common, Marks), Failure> {
     }
     describe_container(workload, privileged, &mut marks);
     Ok((ranks, Common { filter: None, privileges: None, memory_nodes }, marks))
+}
+
+/// Ranks go before the node, and before people's shells, when the whole machine runs out of memory.
+fn go_first_when_memory_is_short() -> Result<(), Failure> {
+    fs::write("/proc/self/oom_score_adj", "500").map_err(failed("setting the order in which memory is taken back"))
 }
 
 fn die_with_parent() {
@@ -262,6 +266,7 @@ fn prepare_process(order: &mut Order, why: &str) -> Result<(Vec<Rank>, Common, M
     let ranks = order.ranks()?;
     let filter = filter(&mut marks);
     limits(&mut marks)?;
+    go_first_when_memory_is_short()?;
     let privileged = order.privileged;
     marks.no("namespaces", why);
     marks.no("network", "the machine's");

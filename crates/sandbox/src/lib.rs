@@ -38,7 +38,7 @@ pub use errand::{Errand, run_errand};
 pub use error::{SandboxError, level_name};
 pub use leftovers::{cleanup_leftovers, has_leftovers};
 pub use memory::shed;
-pub use person::{PersonProcess, as_person};
+pub use person::{Bounds, PersonEnd, PersonProcess, as_person};
 pub use probe::{Capabilities, capabilities};
 pub use removal::remove_tree;
 pub use rootfs::HOSTS_FILE;

@@ -41,6 +41,8 @@ pub const CASES: &[Case] = &[
     ("own_limits_are_seen", own_limits_are_seen),
     ("demand_is_refused_with_the_reason", demand_is_refused),
     ("usage_is_counted", usage_is_counted),
+    ("work_before_a_run_is_bounded", work_before_a_run_is_bounded),
+    ("work_before_a_run_can_be_killed", work_before_a_run_can_be_killed),
 ];
 
 fn identity_and_privileges(directory: &Path) {
@@ -91,6 +93,50 @@ fn root_keeps_few_capabilities(directory: &Path) {
     for of_init in ["/proc/1/fd/0: Permission denied", "/proc/1/environ: Permission denied"] {
         assert!(text.contains(of_init), "{of_init} in {text}");
     }
+}
+
+/// Has a shell do something as nobody within the bounds of a run, and tells the shell's own code.
+fn as_nobody(workload: &sandbox::Workload, least_memory: Bytes, script: String) -> sandbox::PersonProcess {
+    let bounds = sandbox::Bounds { run: workload.run, dir: &workload.dir, mode: workload.cgroup, grant: &workload.grant, least_memory };
+    let shell =
+        || std::process::Command::new("/bin/sh").args(["-c", &script]).env("ASHLAR_TEST", "1").status().unwrap().code().unwrap_or(99) as u8;
+    sandbox::as_person(&workload.identity, &bounds, shell).unwrap()
+}
+
+fn work_before_a_run_is_bounded(directory: &Path) {
+    let out = open_directory(directory.join("out"));
+    let workload = scripts(directory, &["true"]);
+    // The last line starts what would outlive the work, in a session of its own.
+    let script = format!(
+        "cd {}; grep -E '^(Uid|NoNewPrivs|CapBnd|CapEff):' /proc/self/status > told; cat /proc/self/oom_score_adj /proc/self/cgroup >> told; \
+         setsid sh -c 'echo $$ > daemon; exec sleep 1000' & while ! test -s daemon; do :; done; exit 7",
+        out.display()
+    );
+    let end = as_nobody(&workload, Bytes::mib(64), script).wait();
+    assert_eq!(end, sandbox::PersonEnd { code: Some(7), out_of_memory: false });
+    let told = std::fs::read_to_string(out.join("told")).unwrap();
+    for line in ["Uid:\t65534\t65534", "NoNewPrivs:\t1", "CapBnd:\t0000000000000000", "CapEff:\t0000000000000000", "\n500\n"] {
+        assert!(told.contains(line), "{line:?} in {told}");
+    }
+    assert!(told.contains(&format!("/ashlar/{}-", workload.run)), "{told}");
+    let daemon = std::fs::read_to_string(out.join("daemon")).unwrap();
+    wait_for(|| if Path::new("/proc").join(daemon.trim()).exists() { Err(()) } else { Ok(()) }).expect("what it started is still there");
+
+    let mut small = scripts(directory, &["true"]);
+    small.grant.memory = Bytes::mib(16);
+    let end = as_nobody(&small, Bytes::mib(32), "head -c 200m /dev/zero | tail -c 190m | wc -c; exit 3".into()).wait();
+    assert!(end.out_of_memory, "{end:?}");
+}
+
+fn work_before_a_run_can_be_killed(directory: &Path) {
+    let out = open_directory(directory.join("out"));
+    let workload = scripts(directory, &["true"]);
+    let script = format!("cd {}; setsid sh -c 'echo $$ > daemon; exec sleep 1000' & sleep 1000", out.display());
+    let process = as_nobody(&workload, Bytes::mib(64), script);
+    let daemon = wait_for(|| std::fs::read_to_string(out.join("daemon")).ok().filter(|text| text.ends_with('\n')).ok_or(())).unwrap();
+    process.kill();
+    assert_eq!(process.wait().code, None);
+    wait_for(|| if Path::new("/proc").join(daemon.trim()).exists() { Err(()) } else { Ok(()) }).expect("what it started is still there");
 }
 
 fn groups_are_the_submitters(directory: &Path) {
