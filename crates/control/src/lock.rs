@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Held until dropped, or until the process ends however it ends.
 #[derive(Debug)]
 pub struct DirLock {
-    _file: File,
+    file: File,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -65,13 +65,29 @@ impl DirLock {
             return Err(LockError::Held { dir: dir.to_owned(), holder });
         }
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
-        Ok(DirLock { _file: file })
+        Ok(DirLock { file })
+    }
+}
+
+impl Drop for DirLock {
+    /// Said, not left to the closing: a child between its fork and its exec has the file open too.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_let_go_is_free_while_a_child_still_has_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = DirLock::take(dir.path()).unwrap();
+        let _of_a_child = lock.file.try_clone().unwrap();
+        drop(lock);
+        DirLock::take(dir.path()).unwrap();
+    }
 
     #[test]
     fn the_second_is_told_who_holds_it() {

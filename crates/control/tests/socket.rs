@@ -393,6 +393,30 @@ fn as_another_user() {
     assert_eq!(kind(&client.make_token(&named).unwrap_err()), ErrorKind::Denied);
 }
 
+/// The part of the next test that dies.
+#[test]
+#[ignore = "run by a_writer_that_panics_ends_the_process"]
+fn with_a_writer_that_panics() {
+    if std::env::var_os("ASHLAR_TEST_PANIC").is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path(), |options| options.link.notify = Box::new(|_| panic!("on purpose")));
+    let mut told = job("true");
+    told.notify = Some(spec::Notify { on: vec![spec::NotifyOn::Succeeded], command: vec!["true".into()] });
+    let _ = world.client().submit(told, None).and_then(|id| world.client().wait(id, 30_000));
+}
+
+#[test]
+fn a_writer_that_panics_ends_the_process() {
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "with_a_writer_that_panics", "--ignored"])
+        .env("ASHLAR_TEST_PANIC", "1")
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(4), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
 /// The part of the next test that runs as a member of the admin group.
 #[test]
 #[ignore = "run by an_administrator_does_not_become_root"]

@@ -17,6 +17,7 @@ use cluster::{Core, Notice};
 use placement::Policy;
 use spec::{Assignment, Report, RunId, Time};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
@@ -164,6 +165,18 @@ fn stopping() -> Unavailable {
     Unavailable { message: "it is shutting down".into(), hint: Some("start it again with `ashlar up`".into()) }
 }
 
+/// Nobody decides any more after a panic, and the others would wait for ever: the process ends, so that whoever looks
+/// after it starts it again. What was answered is on disk, and runs go on under their supervisors.
+fn run_to_the_end(writer: writer::Writer) {
+    if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
+        tracing::error!("our fault: the writer thread panicked; the node ends, to be started again");
+        std::process::exit(WRITER_PANICKED);
+    }
+}
+
+/// The exit code for what is our fault.
+const WRITER_PANICKED: i32 = 4;
+
 /// The running writer thread.
 pub struct Engine {
     pub shared: Arc<Shared>,
@@ -199,7 +212,7 @@ impl Engine {
         let writer = writer::Writer::new(shared.clone(), log, core, policy, receiver);
         let thread = std::thread::Builder::new()
             .name("ashlar-writer".into())
-            .spawn(move || writer.run())
+            .spawn(move || run_to_the_end(writer))
             .map_err(|source| LogError::Io { path: dir.to_owned(), source })?;
         Ok(Engine { shared, thread: Some(thread) })
     }

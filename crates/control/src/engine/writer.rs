@@ -42,6 +42,11 @@ pub(super) struct Writer {
     /// The last wait before an attempt to write again; `None` after a success.
     wait: Option<Duration>,
     core_alarms: usize,
+    /// Whether the last step panicked.
+    panicked: bool,
+    /// Reports of steps that panicked, and those of them that were there twice.
+    suspects: Vec<Report>,
+    dropped: Vec<Report>,
 }
 
 impl Replay for State {
@@ -80,7 +85,20 @@ enum Waiter {
 
 impl Writer {
     pub fn new(shared: Arc<Shared>, log: Log, core: Core, policy: Policy, requests: Receiver<Request>) -> Writer {
-        Writer { shared, log, core, policy, requests, joined: BTreeMap::new(), outage: None, wait: None, core_alarms: 0 }
+        Writer {
+            shared,
+            log,
+            core,
+            policy,
+            requests,
+            joined: BTreeMap::new(),
+            outage: None,
+            wait: None,
+            core_alarms: 0,
+            panicked: false,
+            suspects: vec![],
+            dropped: vec![],
+        }
     }
 
     pub fn run(mut self) {
@@ -186,7 +204,8 @@ impl Writer {
             }
         }
         // Whatever woke us, the newest reports are looked at.
-        let reports = self.shared.take_reports();
+        let mut reports = self.shared.take_reports();
+        reports.retain(|report| !self.dropped.contains(report));
         for report in &reports {
             waiters.push(Waiter::Nobody);
             inputs.push(Input::Observe { report: report.clone() });
@@ -211,7 +230,9 @@ impl Writer {
         let now = self.shared.now();
         let before = planned(&self.core);
         let core = &mut self.core;
-        let batch = catch_unwind(AssertUnwindSafe(|| core.step(inputs, now))).map_err(|_| fault("deciding panicked"))?;
+        let stepped = catch_unwind(AssertUnwindSafe(|| core.step(inputs, now)));
+        self.panicked = stepped.is_err();
+        let batch = stepped.map_err(|_| fault("deciding panicked"))?;
         if !batch.records.is_empty() || !batch.archived.is_empty() {
             self.log.commit_batch(&batch).map_err(|error| unavailable(&error))?;
         }
@@ -286,6 +307,7 @@ impl Writer {
 
     /// The batch is not on disk: nobody gets an answer that says so, and what the core believes is thrown away.
     fn fail(&mut self, why: Unavailable, waiters: Vec<Waiter>, after: Vec<Request>, reports: Vec<Report>) {
+        let reports = if self.panicked { self.without_culprits(reports) } else { reports };
         self.shared.put_back(reports);
         self.shared.accepting.store(false, Ordering::Relaxed);
         self.shared.raise("unavailable", why.message.clone(), why.hint.clone());
@@ -301,6 +323,17 @@ impl Writer {
         let wait = self.wait.map_or(RETRY_FIRST, |wait| (wait * 2).min(RETRY_LAST));
         self.wait = Some(wait);
         self.outage = Some(Outage { why, next_try: Instant::now() + wait });
+    }
+
+    /// A report that was there at two panics is not looked at again: the node would do nothing else.
+    fn without_culprits(&mut self, reports: Vec<Report>) -> Vec<Report> {
+        let (kept, dropped) = culprits(&mut self.suspects, reports);
+        for report in dropped {
+            let text = format!("our fault: deciding panicked twice with a report of machine {}; it is passed over", report.machine);
+            self.shared.raise("report-dropped", text, Some("please report this with the output of the node".into()));
+            self.dropped.push(report);
+        }
+        kept
     }
 
     /// Once it is time: see whether the disk takes writes again, and start from what it holds.
@@ -347,6 +380,13 @@ impl Writer {
     }
 }
 
+/// Those to try once more, and those that were suspects before.
+fn culprits(suspects: &mut Vec<Report>, reports: Vec<Report>) -> (Vec<Report>, Vec<Report>) {
+    let (dropped, kept): (Vec<Report>, Vec<Report>) = reports.into_iter().partition(|report| suspects.contains(report));
+    suspects.clone_from(&kept);
+    (kept, dropped)
+}
+
 /// What tells one plan from the next, without comparing all its reasons.
 fn planned(core: &Core) -> (u64, Vec<placement::Reservation>) {
     (core.plan().based_on, core.plan().reservations.clone())
@@ -376,5 +416,21 @@ fn fault(what: &str) -> Unavailable {
     Unavailable {
         message: format!("our fault: {what}"),
         hint: Some("the node starts over from what is on disk; please report this".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_gets_one_more_chance_after_a_panic() {
+        let report = |machine: &str, generation| Report { machine: machine.into(), generation, runs: vec![] };
+        let mut suspects = vec![];
+        let both = || vec![report("a", 1), report("b", 1)];
+        assert_eq!(culprits(&mut suspects, both()), (both(), vec![]));
+        let newer = vec![report("a", 1), report("b", 2)];
+        assert_eq!(culprits(&mut suspects, newer), (vec![report("b", 2)], vec![report("a", 1)]));
+        assert_eq!(culprits(&mut suspects, both()), (both(), vec![]), "only one panic after the other counts");
     }
 }

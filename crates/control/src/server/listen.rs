@@ -6,11 +6,12 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -20,6 +21,14 @@ use tokio_rustls::TlsAcceptor;
 /// Connections at a time; further ones wait to be accepted.
 const LOCAL_MAX: usize = 1024;
 const REMOTE_MAX: usize = 256;
+
+/// Local connections of one person; and those kept free for root, who must get through when all others are at it.
+const LOCAL_MAX_OF_ONE: usize = 512;
+const ROOT_RESERVE: usize = 64;
+
+/// The whole answer to a connection too many. Not served like others: that would hold it.
+const TOO_MANY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: 98\r\n\r\n\
+{\"kind\":\"unavailable\",\"message\":\"too many connections are open\",\"hint\":\"end some of your clients\"}";
 
 /// For the handshake, and for the head of a request on a connection that was opened or left idle.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -148,15 +157,57 @@ fn bind(path: &Path, uid: u32) -> Result<UnixListener, ListenError> {
 
 async fn serve_local(listener: UnixListener, router: Router, app: Arc<App>, stopped: watch::Receiver<bool>) {
     let ended = stopped.clone();
+    let shares: Arc<Shares> = Arc::default();
     accept_all(LOCAL_MAX, stopped, listener, |stream| {
-        let (router, app, ended) = (router.clone(), app.clone(), ended.clone());
+        let (router, app, ended, shares) = (router.clone(), app.clone(), ended.clone(), shares.clone());
         async move {
+            let Ok(uid) = stream.peer_cred().map(|credentials| credentials.uid()) else { return };
+            let Some(_share) = shares.take(uid) else {
+                // Who does not read it may go without.
+                let _ = stream.try_write(TOO_MANY.as_bytes());
+                return;
+            };
             if let Some(peer) = local_peer(&stream, app).await {
                 serve(stream, router, peer, ended).await;
             }
         }
     })
     .await;
+}
+
+/// Open local connections by user id.
+#[derive(Default)]
+struct Shares(Mutex<HashMap<u32, usize>>);
+
+/// One connection of somebody, until dropped.
+struct Share {
+    shares: Arc<Shares>,
+    uid: u32,
+}
+
+impl Shares {
+    fn take(self: &Arc<Shares>, uid: u32) -> Option<Share> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = held.get(&uid).copied().unwrap_or(0);
+        let all: usize = held.iter().filter(|(uid, _)| **uid != 0).map(|(_, count)| count).sum();
+        if uid != 0 && (own >= LOCAL_MAX_OF_ONE || all >= LOCAL_MAX - ROOT_RESERVE) {
+            return None;
+        }
+        held.insert(uid, own + 1);
+        Some(Share { shares: self.clone(), uid })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut held = self.shares.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(&self.uid) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.uid);
+            }
+        }
+    }
 }
 
 /// `None` when the kernel does not say who it is, or the peer has gone.
@@ -250,5 +301,32 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_person_takes_a_share_and_root_gets_through() {
+        let shares: Arc<Shares> = Arc::default();
+        let take = |uid, count| std::iter::from_fn(|| shares.take(uid)).take(count).collect::<Vec<_>>();
+        let mut ada = take(1000, 2000);
+        let bob = take(1001, 2000);
+        assert_eq!((ada.len(), bob.len()), (LOCAL_MAX_OF_ONE, LOCAL_MAX - ROOT_RESERVE - LOCAL_MAX_OF_ONE));
+        assert_eq!(take(0, 100).len(), 100);
+        assert!(shares.take(1002).is_none());
+        ada.pop();
+        assert!(shares.take(1002).is_some());
+        drop((ada, bob));
+        assert!(shares.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_connection_too_many_gets_a_whole_answer() {
+        let (head, body) = TOO_MANY.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{}", body.len());
+        assert!(serde_json::from_str::<api::ErrorBody>(body).unwrap().hint.is_some());
     }
 }
