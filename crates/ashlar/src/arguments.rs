@@ -286,7 +286,9 @@ pub struct Why {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ashlar cancel 17\n  ashlar cancel 17 18 --now     # no signal, no grace")]
+#[command(
+    after_help = "Examples:\n  ashlar cancel 17\n  ashlar cancel 17 18 --now     # no signal, no grace\n  ashlar cancel 17 18 --json | jq -r '.[].id'     # those that were accepted"
+)]
 pub struct Cancel {
     /// Jobs, such as 17, or 17.3 for a task of an array
     #[arg(required = true, value_name = "JOB")]
@@ -294,16 +296,22 @@ pub struct Cancel {
     /// Kill at once instead of asking first
     #[arg(long)]
     pub now: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ashlar wait 17\n  ashlar wait 17 --timeout 10m")]
+#[command(after_help = "Examples:\n  ashlar wait 17\n  ashlar wait 17 --timeout 10m\n  ashlar wait 17 --json | jq -r .state")]
 pub struct Wait {
     /// Job, such as 17, or 17.3 for a task of an array
     pub job: JobId,
     /// Give up after this long, with exit code 1
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,11 +6,10 @@ use placement::{Gate, MachineSnapshot, QueueSnapshot, Running, Snapshot, Waiting
 use spec::{JobId, Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// When a run is expected to end: by its `expect` or its `limit`, whichever is earlier, from its first
-/// instruction, or from the grant while there was none.
+/// When a run is expected to end: by its `expect`, or its `limit` and the grace after it, whichever is earlier, from its
+/// first instruction, or from the grant while there was none.
 pub fn expected_end(job: &Job, run: &Run) -> Option<Time> {
-    let longest = [job.spec.expect, job.spec.limit].into_iter().flatten().min()?;
-    Some(run.started.unwrap_or(run.adopted) + longest)
+    Some(run.started.unwrap_or(run.adopted) + job.spec.longest()?)
 }
 
 /// A snapshot of the last state it was refreshed from.

@@ -34,13 +34,9 @@ pub(crate) struct DeviceAsk<'a> {
     pub count: u32,
 }
 
-/// How long a job is planned to hold what it gets: the earlier of what it expects and its limit.
+/// How long a job is planned to hold what it gets.
 pub(crate) fn planned_span(spec: &JobSpec, policy: &Policy) -> Span {
-    let span = match (spec.expect, spec.limit) {
-        (Some(expect), Some(limit)) => expect.min(limit),
-        (one, other) => one.or(other).unwrap_or(policy.default_expect),
-    };
-    span.max(Span(1))
+    spec.longest().unwrap_or(policy.default_expect).max(Span(1))
 }
 
 impl<'a> Ask<'a> {

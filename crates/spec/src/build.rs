@@ -2,11 +2,18 @@
 
 use crate::limits;
 use crate::rules::violations;
-use crate::{Checkpoint, Isolation, JobSpec, Launch, Retry, Work};
+use crate::{Checkpoint, Isolation, JobSpec, Launch, Retry, Span, Work};
 use machine::CpuShare;
 use std::collections::BTreeMap;
 
 impl JobSpec {
+    /// How long a run may hold what it was given, as far as the job says: what it expects, or else its limit and the
+    /// grace that comes on top of it, whichever is less. `None` when it says neither.
+    pub fn longest(&self) -> Option<Span> {
+        let limit = self.limit.map(|limit| Span(limit.0.saturating_add(self.checkpoint.grace.0)));
+        [self.expect, limit].into_iter().flatten().min()
+    }
+
     /// A job of one rank and one CPU that runs an argument vector in an absolute folder; everything else is
     /// what a job file leaves out. The fields may be changed and the whole is then to be [validated](JobSpec::validate).
     pub fn command_job(name: impl Into<String>, argv: Vec<String>, workdir: impl Into<String>) -> JobSpec {

@@ -1,9 +1,9 @@
-//! `ashlar wait ID`
+//! `ashlar wait ID`. With `--json` the row of the job as it ended, as in `ashlar jobs --json`.
 
 use crate::arguments::Wait;
 use crate::failure::Failure;
-use crate::moment;
 use crate::state::{Place, job_exit, patiently};
+use crate::{listing, moment};
 use spec::Span;
 use std::process::ExitCode;
 
@@ -19,6 +19,9 @@ pub fn run(place: &Place, wait: Wait) -> Result<ExitCode, Failure> {
         let patience = left.map_or(api::WAIT_MAX_MS, |left| left.0.min(api::WAIT_MAX_MS));
         let reply = patiently(|| client.wait(wait.job, patience))?;
         if reply.ended {
+            if wait.json {
+                listing::print_json(&reply.job)?;
+            }
             return Ok(job_exit(reply.job.exit_code));
         }
         if left.is_some_and(|left| left.0 == 0 || (moment::now() - began).0 >= timeout.map_or(0, |t| t.0)) {

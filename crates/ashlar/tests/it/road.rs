@@ -113,6 +113,25 @@ fn plan_tells_before_anything_is_submitted() {
 }
 
 #[test]
+fn cancel_and_wait_tell_programs_what_happened() {
+    let node = TestNode::start();
+    let id = node.detach(&["--cpus", "0.1", "--memory", "64MiB"], "echo up; sleep 1000");
+    node.wait_for_line(&id, "up");
+    let late = node.ashlar(&["wait", &id, "--timeout", "1ms", "--json"]);
+    assert_eq!((late.status.code(), stdout(&late).as_str()), (Some(1), ""));
+    let output = node.ashlar(&["cancel", &id, "4711", "4712", "--now", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(read(&stdout(&output)), serde_json::json!([{ "id": id, "order": "kill" }]));
+    let error = &read(&stderr(&output))["error"];
+    assert_eq!((&error["kind"], &error["refused"][1]["id"]), (&"not-found".into(), &"4712".into()), "{error}");
+    let ended = node.ashlar(&["wait", &id, "--json"]);
+    let job = read(&stdout(&ended));
+    assert_eq!((&job["id"], &job["state"]), (&id.as_str().into(), &"cancelled".into()), "{job}");
+    assert_eq!(job["exit_code"].as_i64(), ended.status.code().map(i64::from));
+}
+
+#[test]
 fn cancel_works_before_during_and_after() {
     let node = TestNode::start();
     let running =

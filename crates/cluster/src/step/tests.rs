@@ -160,3 +160,25 @@ fn alarms_are_kept_but_not_without_end() {
     assert_eq!(core.alarms().count(), ALARMS);
     assert_eq!(core.alarms().last().map(|alarm| alarm.evidence.clone()), Some(vec!["199".into()]));
 }
+
+#[test]
+fn plans_count_the_grace_that_comes_on_top_of_the_limit() {
+    let hour = Span::minutes(60);
+    let cases = [
+        (None, Some(hour), Span::minutes(65)),
+        (Some(Span::minutes(20)), Some(hour), Span::minutes(20)),
+        // It is asked to end before, and may take the grace for it.
+        (Some(Span::minutes(62)), Some(hour), Span::minutes(62)),
+        (Some(Span::minutes(90)), Some(hour), Span::minutes(65)),
+    ];
+    for (expect, limit, held) in cases {
+        let mut spec = sample::spec("long");
+        spec.checkpoint.grace = Span::minutes(5);
+        (spec.expect, spec.limit) = (expect, limit);
+        let mut core = core(1);
+        let _ = core.step(vec![submit(spec.clone(), None)], NOW);
+        let _ = core.step(vec![submit(spec, None), submit(sample::spec("last"), None)], NOW);
+        assert_eq!(core.planned_start(JobId::new(2)), Some(NOW + held), "what runs: {expect:?} {limit:?}");
+        assert_eq!(core.planned_start(JobId::new(3)), Some(NOW + held + held), "what is planned: {expect:?} {limit:?}");
+    }
+}

@@ -61,7 +61,8 @@ fn still_held<'a>(
 
 /// Milliseconds a job is planned to take.
 fn length(spec: &JobSpec, policy: &Policy) -> u64 {
-    [spec.expect, spec.limit].into_iter().flatten().min().unwrap_or(policy.default_expect).0.max(1)
+    let limit = spec.limit.map(|limit| limit.0.saturating_add(spec.checkpoint.grace.0));
+    [spec.expect.map(|expect| expect.0), limit].into_iter().flatten().min().unwrap_or(policy.default_expect.0).max(1)
 }
 
 fn active<'a>(listed: &[Reservation], waiting: &BTreeMap<JobId, &'a Waiting>, policy: &Policy, at: Time) -> Vec<&'a Waiting> {
