@@ -292,15 +292,20 @@ impl Keeper {
                 }
             },
         };
-        let entries = read_journal(&files.journal()).unwrap_or_default();
+        let read = read_journal(&files.journal());
         let mut kept = self.runs.remove(&run).unwrap_or_else(|| Kept::new(files, journal::report(run, 0, &[])));
         if !watched {
             kept.let_go();
             kept.pidfd = found;
         }
+        kept.stop = kept.files.read_stop();
         let ranks = match kept.report.ranks.len() as u32 {
             0 => kept.files.read_order().map_or(0, |file| file.order.spec.ranks),
             known => known,
+        };
+        let entries = match read {
+            Ok(entries) => entries,
+            Err(error) => return self.keep_unread(run, kept, ranks, &error),
         };
         kept.report = journal::report(run, ranks, &entries);
         let began = entries.iter().find_map(|e| if let Entry::Began { boot, .. } = e { Some(boot.clone()) } else { None });
@@ -314,21 +319,37 @@ impl Keeper {
             (false, false, None) => Standing::NeverBegan,
         };
         if kept.standing == Standing::Lost {
-            self.mourn(run, &mut kept, began);
+            let cause = without_last_word(&kept.files, began);
+            self.mourn(run, &mut kept, cause);
         }
-        kept.stop = kept.files.read_stop();
+        self.runs.insert(run, kept);
+    }
+
+    /// A run whose journal does not read. It may have run, so it is never begun again: while its supervisor lives what is
+    /// known of it stands, and after that it is lost. The journal stays in its folder, for people to look at.
+    fn keep_unread(&mut self, run: RunId, mut kept: Kept, ranks: u32, error: &io::Error) {
+        let why = format!("the journal of the run, {}, cannot be read: {error}", kept.files.journal().display());
+        tracing::error!("run {run}: {why}");
+        if kept.report.ranks.is_empty() {
+            kept.report = journal::report(run, ranks, &[]);
+        }
+        kept.standing = Standing::Supervised;
+        if kept.pidfd.is_none() {
+            kept.standing = Standing::Lost;
+            self.mourn(run, &mut kept, EndCause::Lost { message: why });
+        }
         self.runs.insert(run, kept);
     }
 
     /// The supervisor is gone without a last word: ends what it may have left, and once that is done says so.
-    fn mourn(&mut self, run: RunId, kept: &mut Kept, began: Option<String>) {
+    fn mourn(&mut self, run: RunId, kept: &mut Kept, cause: EndCause) {
         match kept.burial {
             Burial::NotBegun => {
                 kept.burial = Burial::UnderWay;
                 self.burials.begin(run, kept.files.dir.clone());
             }
             Burial::UnderWay => {}
-            Burial::Over => conclude(kept, began),
+            Burial::Over => conclude(kept, cause),
         }
     }
 
@@ -447,17 +468,20 @@ impl Keeper {
     }
 }
 
-/// How a run ended whose supervisor cannot say it any more.
-fn conclude(kept: &mut Kept, began: Option<String>) {
+/// Why a run ended whose supervisor cannot say it any more; `began` is the boot in which it did.
+fn without_last_word(files: &RunFiles, began: Option<String>) -> EndCause {
     let now_boot = host::process::boot_id(&host::Root::live());
-    let cause = match began {
+    match began {
         None => {
-            let hint = journal::words(&kept.files.journal());
+            let hint = journal::words(&files.journal());
             EndCause::StartFailed { message: "the supervisor of the run did not start".into(), hint, missing: false }
         }
         Some(boot) if now_boot.is_some_and(|now| now != boot) => EndCause::Lost { message: "the machine restarted".into() },
         Some(_) => EndCause::Lost { message: "the supervisor of the run was killed".into() },
-    };
+    }
+}
+
+fn conclude(kept: &mut Kept, cause: EndCause) {
     let report = &mut kept.report;
     report.ended.get_or_insert(crate::clock::now());
     report.phase = RunPhase::Ended(cause);

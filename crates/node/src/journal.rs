@@ -1,8 +1,8 @@
 //! What a supervisor writes down, and what a reader makes of it.
 //!
 //! One JSON object a line, appended by the supervisor alone; lines that are none are words of its for people. The first
-//! entry is forced to disk, so that after a power cut a run is known to have begun; so is the last where no node lives
-//! to write it into the log. Space for the last entry is reserved at the start: a full disk cannot swallow an exit
+//! entry is forced to disk, so that after a power cut a run is known to have begun; so is the last, after the node was
+//! told: the word may reach a node that dies before it is in the log. Space for the last entry is reserved at the start: a full disk cannot swallow an exit
 //! status.
 
 use serde::{Deserialize, Serialize};
@@ -107,9 +107,20 @@ pub(crate) fn words(path: &Path) -> Option<String> {
 
 /// The entries of a journal file in order; none when it is missing. A torn last line is ignored: it was never
 /// acted upon.
+///
+/// # Errors
+/// The file cannot be read, or holds bytes that nobody writes and does not say whether the run began. Neither is a run
+/// that did not begin.
 pub fn read_journal(path: &Path) -> io::Result<Vec<Entry>> {
     match std::fs::read(path) {
-        Ok(text) => Ok(parse(&text)),
+        Ok(text) => {
+            let entries = parse(&text);
+            let foreign = || text.contains(&0) || std::str::from_utf8(&text).is_err();
+            if !matches!(entries.first(), Some(Entry::Began { .. })) && foreign() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "its beginning is damaged"));
+            }
+            Ok(entries)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
         Err(error) => Err(error),
     }
@@ -239,6 +250,29 @@ mod tests {
         }
         assert_eq!(read_journal(&path).unwrap(), story());
         assert_eq!(words(&path).unwrap().lines().count(), story().len());
+    }
+
+    #[test]
+    fn a_damaged_journal_is_not_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        assert!(read_journal(dir.path()).is_err(), "what cannot be read");
+        let began = serde_json::to_vec(&story()[0]).unwrap();
+        let whole = [began.as_slice(), b"\n"].concat();
+        let cases: [(&[u8], Option<usize>); 6] = [
+            (b"", Some(0)),
+            (b"a word of the supervisor\n", Some(0)),
+            // Torn before it was forced to disk, so never acted upon.
+            (&began[..began.len() - 3], Some(0)),
+            (&[0; 64], None),
+            (&[&[0xff; 8], b"\n".as_slice()].concat(), None),
+            // What comes after the begin says at worst too little, and then the run is told as lost.
+            (&[&whole, [0; 64].as_slice()].concat(), Some(1)),
+        ];
+        for (text, entries) in cases {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(read_journal(&path).ok().map(|found| found.len()), entries, "{}", String::from_utf8_lossy(text));
+        }
     }
 
     #[test]

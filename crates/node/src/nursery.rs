@@ -29,13 +29,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Longer paths do not exist.
 const LONGEST_PATH: usize = 4096;
 /// Requests that may wait for their answers: what they need in the socket's buffer is no concern.
 const AT_ONCE: usize = 32;
-/// How long the daemon waits for an answer. A fork takes a fraction of a millisecond.
-const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+/// How long the daemon waits for the answers to one lot of requests. A fork takes a fraction of a millisecond, and while the
+/// daemon waits here it does nothing else; a nursery given up too early costs a start as a program, no more.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// So many nurseries that fail one after the other are a reason to do without.
+const FAILURES: u32 = 3;
 
 /// The nursery's life, with the daemon's socket as standard input. Returns in the nursery when the daemon is gone, and
 /// in each supervisor born here when its run has ended.
@@ -127,11 +131,14 @@ pub(crate) struct Births {
     supervisor: Vec<String>,
     nursery_program: Vec<String>,
     nursery: Option<Nursery>,
+    patience: Duration,
+    /// In a row.
+    failures: u32,
 }
 
 impl Births {
     pub fn new(supervisor: Vec<String>, nursery_program: Vec<String>) -> Births {
-        let mut births = Births { supervisor, nursery_program, nursery: None };
+        let mut births = Births { supervisor, nursery_program, nursery: None, patience: PATIENCE, failures: 0 };
         // Early, so that the first run does not wait for it.
         births.open();
         births
@@ -149,11 +156,14 @@ impl Births {
     /// # Errors
     /// For each, what keeps even a program from being started.
     pub fn supervisors(&mut self, runs: &[RunFiles]) -> Vec<io::Result<Born>> {
-        if self.nursery.is_none() {
+        if self.nursery.is_none() && self.failures < FAILURES {
             self.open();
         }
         let mut born = Vec::new();
         for some in runs.chunks(AT_ONCE) {
+            if self.nursery.is_none() {
+                break;
+            }
             born.extend(self.ask_nursery(some).into_iter().map(|pidfd| Ok(Born { pidfd, child: None })));
         }
         let rest: Vec<_> = runs[born.len()..].iter().map(|files| self.program(files)).collect();
@@ -164,16 +174,23 @@ impl Births {
     fn ask_nursery(&mut self, runs: &[RunFiles]) -> Vec<OwnedFd> {
         let mut born = Vec::new();
         let Some(nursery) = &self.nursery else { return born };
+        let deadline = Instant::now() + self.patience;
         let asked = runs.iter().try_for_each(|files| nursery.ask(&files.dir));
         let result = asked.and_then(|()| {
             for _ in runs {
-                born.push(nursery.hear()?);
+                born.push(nursery.hear(deadline)?);
             }
             Ok(())
         });
-        if let Err(error) = result {
-            tracing::warn!("the process that supervisors are forked from failed, another takes its place: {error}");
-            self.nursery = None;
+        match result {
+            Ok(()) => self.failures = 0,
+            Err(error) => {
+                self.nursery = None;
+                self.failures += 1;
+                let next =
+                    if self.failures < FAILURES { "another takes its place" } else { "supervisors are started as programs from now on" };
+                tracing::warn!("the process that supervisors are forked from failed, {next}: {error}");
+            }
         }
         born
     }
@@ -215,7 +232,8 @@ impl Nursery {
 
     /// Asks for a supervisor of the run in `dir`.
     fn ask(&self, dir: &Path) -> io::Result<()> {
-        send(&self.socket, dir.as_os_str().as_bytes(), SendFlags::NOSIGNAL)?;
+        // A nursery that does not read must not hold us up.
+        send(&self.socket, dir.as_os_str().as_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
         Ok(())
     }
 
@@ -224,9 +242,11 @@ impl Nursery {
     /// # Errors
     /// The nursery is gone or does not answer: it should be dropped. It may have forked before; the run's lock lets
     /// only one supervisor work.
-    fn hear(&self) -> io::Result<OwnedFd> {
+    fn hear(&self, deadline: Instant) -> io::Result<OwnedFd> {
         loop {
-            match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&PATIENCE)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ };
+            match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout)) {
                 Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
                 Ok(_) => break,
                 Err(rustix::io::Errno::INTR) => {}
@@ -252,5 +272,32 @@ impl Drop for Nursery {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_nursery_that_does_not_answer_is_done_without() {
+        let place = tempfile::tempdir().unwrap();
+        let runs: Vec<RunFiles> = (0..40).map(|n| RunFiles { dir: place.path().join(n.to_string()) }).collect();
+        runs.iter().for_each(|files| fs::create_dir(&files.dir).unwrap());
+        // It holds its end of the socket and reads nothing.
+        let mut births = Births::new(words("true"), words("sleep 1000"));
+        births.patience = Duration::ZERO;
+        for round in 1..=FAILURES + 1 {
+            let born = births.supervisors(&runs);
+            assert_eq!(born.len(), runs.len());
+            for born in born {
+                assert!(born.unwrap().child.unwrap().wait().unwrap().success());
+            }
+            assert_eq!((births.failures, births.nursery.is_none()), (round.min(FAILURES), true));
+        }
     }
 }

@@ -195,10 +195,10 @@ impl Keeper {
             say!("cannot write how the run ended, trying again: {error}");
             std::thread::sleep(Span::seconds(1).as_duration());
         }
-        // A node that lives has it on disk in a moment, in its own log. Without one, it is ours to keep.
-        if !self.wake.send()
-            && let Err(error) = self.journal.sync()
-        {
+        // A node that lives has it in its log in a moment, so it need not wait for our disk. But it may die before that,
+        // and the machine after it.
+        self.wake.send();
+        if let Err(error) = self.journal.sync() {
             say!("cannot force to disk how the run ended: {error}");
         }
     }

@@ -70,6 +70,39 @@ fn supervisors_are_born_whether_or_not_their_nursery_lives() {
 }
 
 #[test]
+fn a_nursery_that_hangs_holds_up_no_other_run() {
+    let node = TestNode::start();
+    let go = node.home.path().join("go");
+    let line = format!("echo up; while [ ! -e {} ]; do sleep 0.05; done; exit 6", go.display());
+    let early = node.detach(&["--cpus", "0.25", "--memory", "64MiB"], &line);
+    node.wait_for_line(&early, "up");
+    let children = std::process::Command::new("pgrep").args(["-f", "-P", &node.daemon_pid().to_string(), "__supervise-many"]).output();
+    signal(String::from_utf8_lossy(&children.unwrap().stdout).trim().parse().unwrap(), Signal::STOP);
+    let late = node.detach(&["--cpus", "0.25", "--memory", "64MiB"], "exit 4");
+    std::fs::write(&go, "").unwrap();
+    assert_eq!((node.wait(&early), node.wait(&late)), (6, 4));
+}
+
+#[test]
+fn a_run_whose_journal_is_damaged_is_lost_and_not_run_again() {
+    let mut node = TestNode::start();
+    let ledger = node.home.path().join("ledger");
+    let id = node.detach(&["--memory", "64MiB"], &format!("echo ran >>{}; echo up; sleep 976544", ledger.display()));
+    node.wait_for_line(&id, "up");
+    node.kill();
+    node.supervisor_pids().into_iter().for_each(|pid| signal(pid, Signal::KILL));
+    let run = std::fs::read_dir(node.state.join("runs")).unwrap().next().unwrap().unwrap();
+    std::fs::write(run.path().join("journal"), [0; 64]).unwrap();
+    node.up();
+    assert_eq!(node.wait(&id), 125);
+    let cause = node.show(&id)["runs"][0]["cause"].clone();
+    assert!(cause["kind"] == "lost" && cause.to_string().contains("journal"), "{cause}");
+    assert_eq!(std::fs::read_to_string(&ledger).unwrap(), "ran\n");
+    let left = std::process::Command::new("pgrep").args(["-fc", "sleep 976544"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&left.stdout).trim(), "0");
+}
+
+#[test]
 fn one_state_directory_has_one_daemon() {
     let node = TestNode::start();
     let second = ashlar(&node.state, &["up"]);
