@@ -218,27 +218,29 @@ impl<'a> Tree<'a> {
         wanted
             .into_iter()
             .map(|(source, target, read_only)| {
-                let tree = self.open_as_person(&source, hidden)?;
-                let source = fs::canonicalize(&source).unwrap_or(source);
+                let (source, tree) = self.open_as_person(&source, hidden)?;
                 Ok((source, target, tree, if read_only { READ_ONLY } else { READ_WRITE }))
             })
             .collect()
     }
 
-    fn open_as_person(&self, source: &Path, hidden: &[PathBuf]) -> Result<OwnedFd, Failure> {
+    /// The real path of what was opened, and a copy of its mount.
+    fn open_as_person(&self, source: &Path, hidden: &[PathBuf]) -> Result<(PathBuf, OwnedFd), Failure> {
         let identity = &self.workload.identity;
-        let open = || open_path(CWD, source);
+        // Not by the links of /proc that lead into other processes: they are followed with the rights of this process.
+        let how = ResolveFlags::NO_MAGICLINKS;
+        let open = || rustix::fs::openat2(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), how).map_err(io::Error::from);
         let place = if self.privileged { sys::as_user(identity.uid, identity.gid, open) } else { open() }.map_err(|error| {
             let reason = match error.kind() {
                 io::ErrorKind::NotFound => "it does not exist on this machine".to_string(),
                 io::ErrorKind::PermissionDenied => format!("{} may not reach it", identity.user),
+                _ if error.raw_os_error() == Some(libc::ELOOP) => "its links go in a circle or through a process in /proc".to_string(),
                 _ => error.to_string(),
             };
             let message = format!("cannot mount '{}': {reason}", source.display());
-            match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Failure::missing(message),
-                _ => Failure::order(message),
-            }
+            let theirs = [libc::ENOENT, libc::EACCES, libc::EPERM, libc::ELOOP, libc::ENOTDIR];
+            let is_theirs = error.raw_os_error().is_some_and(|number| theirs.contains(&number));
+            if is_theirs { Failure::missing(message) } else { Failure::order(message) }
         })?;
         // What was opened, whatever the path has become since.
         let real = path_of(&place).unwrap_or_else(|| source.into());
@@ -252,7 +254,8 @@ impl<'a> Tree<'a> {
         if hidden.iter().any(|hidden| real.starts_with(hidden)) && !shown(&real) {
             return Err(Failure::missing(format!("cannot mount '{}': it belongs to the node and is hidden from jobs", source.display())));
         }
-        rustix::mount::open_tree(&place, "", BIND).map_err(|error| failed(format!("cannot mount '{}'", source.display()))(error))
+        let tree = rustix::mount::open_tree(&place, "", BIND);
+        Ok((real, tree.map_err(|error| failed(format!("cannot mount '{}'", source.display()))(error))?))
     }
 
     /// Whether a directory of the run lies in a mount that was made for the run, not in one of the machine's. What

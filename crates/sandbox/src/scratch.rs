@@ -57,8 +57,8 @@ impl Scratch {
             }
             let good = [&self.tmp, &self.var_tmp].into_iter().all(|path| {
                 let own = fs::symlink_metadata(path).is_ok_and(|data| data.is_dir() && data.uid() == uid);
-                // The person may have changed it from within the run before.
-                own && fs::set_permissions(path, fs::Permissions::from_mode(OPEN)).is_ok()
+                // The person may have changed it from within the run before, or filled it since through a descriptor of it.
+                own && is_empty(path) && fs::set_permissions(path, fs::Permissions::from_mode(OPEN)).is_ok()
             });
             good || crate::removal::remove_tree(&self.closed).is_err()
         })
@@ -66,15 +66,18 @@ impl Scratch {
 
     /// Puts them away for the person's next run, if they are empty.
     pub fn give_back(&self, spare: &Path, name: &str) -> bool {
-        let empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
         let Ok(data) = fs::symlink_metadata(&self.tmp) else { return false };
-        if !data.is_dir() || !empty(&self.tmp) || !empty(&self.var_tmp) {
+        if !data.is_dir() || !is_empty(&self.tmp) || !is_empty(&self.var_tmp) {
             return false;
         }
         let shelf = shelf(spare, data.uid(), data.gid());
         let put = || fs::rename(&self.closed, shelf.join(name)).is_ok();
         put() || (fs::DirBuilder::new().mode(0o700).recursive(true).create(&shelf).is_ok() && put())
     }
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Mode of a directory for temporary files.
@@ -120,5 +123,12 @@ mod tests {
         fs::write(second.tmp.join("left"), "").unwrap();
         assert!(!second.give_back(&spare, "2") && second.closed.exists());
         assert!(!Scratch::below(&run("3")).take_spare(&shelf(&spare, uid + 1, gid), uid + 1));
+        // One that was filled while it waited is not used again, and goes.
+        fs::remove_file(second.tmp.join("left")).unwrap();
+        assert!(second.give_back(&spare, "2"));
+        let waiting = shelf(&spare, uid, gid).join("2");
+        fs::write(waiting.join("tmp/x"), "").unwrap();
+        let fourth = Scratch::make(&run("4"), Some(&spare), uid, gid).unwrap();
+        assert!(is_empty(&fourth.tmp) && !waiting.exists());
     }
 }

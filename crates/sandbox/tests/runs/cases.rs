@@ -380,6 +380,10 @@ fn mounts(directory: &Path) {
         let refused = run_with(&workload, |_, _| {}).map(drop).unwrap_err().to_string();
         assert!(refused.contains("view of the kernel") || refused.contains("whole machine"), "{refused}");
     }
+    // A link of /proc into a process is no way around what lies on the path.
+    workload = scripts(directory, &["true"]);
+    workload.mounts = vec![mount(Path::new("/proc/self/root/etc"), "/tmp/p", true)];
+    assert!(run_with(&workload, |_, _| {}).map(drop).unwrap_err().to_string().contains("through a process in /proc"));
     workload = scripts(directory, &["true"]);
     workload.mounts = vec![mount(Path::new("/nowhere"), "/dataset", true)];
     assert!(run_with(&workload, |_, _| {}).unwrap_err().to_string().contains("does not exist on this machine"));
