@@ -75,6 +75,9 @@ impl Node {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| NodeError::Wake(e.into()))?);
         let (assignments, receiver) = channel();
         let machine = Arc::new(Mutex::new(options.machine.clone()));
+        for problem in sandbox::cleanup_errands() {
+            tracing::warn!("cleaning up after an earlier node: {problem}");
+        }
         let births = Births::new(options.supervisor.clone(), options.nursery.clone());
         let mut keeper = Keeper {
             id: options.machine.id.clone(),

@@ -133,15 +133,7 @@ impl Keeper {
     fn build(&mut self, wanted: &spec::Environment) -> Result<String, EndCause> {
         let mut log =
             std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(self.files.setup_log()).map_err(start_failed)?;
-        let signals = &self.signals;
-        let files = &self.files;
-        let asked = std::cell::Cell::new(false);
-        let stopped = || {
-            while let Ok(Some(signal)) = signals.read_signal() {
-                asked.set(asked.get() || run::order_of(signal.ssi_signo as i32).is_some());
-            }
-            asked.get() || files.read_stop().is_some()
-        };
+        let stopped = self.asked_to_stop();
         let order = &self.file.order;
         let bounds = sandbox::Bounds {
             run: order.run,
@@ -154,6 +146,17 @@ impl Keeper {
             Ok(path) => Ok(path),
             Err(crate::EnvironmentError::Stopped) => Err(EndCause::Stopped),
             Err(error) => Err(EndCause::StartFailed { message: error.to_string(), hint: error.hint(), missing: false }),
+        }
+    }
+
+    /// Whether the run was told to end, by a signal or by file, for work that goes on for long before there are ranks.
+    fn asked_to_stop(&self) -> impl Fn() -> bool {
+        let asked = std::cell::Cell::new(false);
+        move || {
+            while let Ok(Some(signal)) = self.signals.read_signal() {
+                asked.set(asked.get() || run::order_of(signal.ssi_signo as i32).is_some());
+            }
+            asked.get() || self.files.read_stop().is_some()
         }
     }
 

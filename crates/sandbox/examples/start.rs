@@ -116,7 +116,7 @@ fn ashlar(directory: &Path, program: &str, round: usize) -> [f64; 3] {
         spare: None,
     };
     let began = now();
-    let mut started = sandbox::start(&workload).unwrap_or_else(|error| panic!("{error}"));
+    let mut started = sandbox::start(&workload, &|| false).unwrap_or_else(|error| panic!("{error}"));
     let returned = now();
     let mut output = [0u8; 64];
     let mut length = 0;

@@ -38,7 +38,7 @@ pub fn run_errand(errand: &Errand) -> io::Result<Option<ExitStatus>> {
     let Some((program, arguments)) = errand.command.split_first() else { return Err(io::ErrorKind::InvalidInput.into()) };
     // What leaves its parent comes to us, and goes with us.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let cgroup = Cgroup::named(&format!("errand-{}", std::process::id())).ok();
+    let cgroup = Cgroup::named(&format!("{NAME}{}", std::process::id())).ok();
     if let Some(cgroup) = &cgroup {
         // A limit that cannot be set is one less; the time and the end of all it started remain.
         let _ = cgroup.apply(&limits(errand));
@@ -59,6 +59,24 @@ pub fn run_errand(errand: &Errand) -> io::Result<Option<ExitStatus>> {
         let _ = cgroup.remove();
     }
     ended
+}
+
+/// What the control groups of errands are called, before the number of the process that runs the errand.
+const NAME: &str = "errand-";
+
+/// Ends the errands, and removes their control groups, whose keeper is gone: killed, or from before the node was started.
+/// Returns what could not be done.
+pub fn cleanup_errands() -> Vec<String> {
+    let mut errors = Vec::new();
+    for name in Cgroup::names().into_iter().filter(|name| name.starts_with(NAME)) {
+        let keeper = name[NAME.len()..].parse::<u32>();
+        if keeper.is_ok_and(|pid| !std::path::Path::new("/proc").join(pid.to_string()).exists()) {
+            let cgroup = Cgroup::existing(&name);
+            cgroup.kill();
+            errors.extend(cgroup.remove());
+        }
+    }
+    errors
 }
 
 fn limits(errand: &Errand) -> Limits {

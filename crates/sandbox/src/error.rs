@@ -15,6 +15,9 @@ pub enum SandboxError {
     /// The process that wants to start a run has threads, so it must not fork.
     #[error("a run must be started from a process with one thread; this one has {0}")]
     Threads(usize),
+    /// The caller no longer wants it.
+    #[error("stopped while the container was made")]
+    Stopped,
     #[error("{doing}: {source}")]
     Io { doing: String, source: io::Error },
     /// The container could not be made as ordered.
@@ -46,7 +49,7 @@ impl SandboxError {
             SandboxError::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 Some("the state directory is on a read-only file system".into())
             }
-            SandboxError::Workload(_) | SandboxError::Threads(_) | SandboxError::Io { .. } => None,
+            SandboxError::Workload(_) | SandboxError::Threads(_) | SandboxError::Stopped | SandboxError::Io { .. } => None,
         }
     }
 }

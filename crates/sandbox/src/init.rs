@@ -38,6 +38,10 @@ fn live(plan: &Plan) -> ! {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
     let Ok(children) = sys::child_signals() else { sys::exit_now(70) };
+    // The supervisor may have died before the kernel was asked to tell: then no rank shall begin.
+    if sys::hung_up(&plan.socket) {
+        sys::exit_now(71);
+    }
     let mut living = start_all(plan);
     while !living.is_empty() {
         wait_for_something(plan, &children);

@@ -34,7 +34,7 @@ mod wire;
 mod workload;
 
 pub use child::{Side, fork_apart, prepare};
-pub use errand::{Errand, run_errand};
+pub use errand::{Errand, cleanup_errands, run_errand};
 pub use error::{SandboxError, level_name};
 pub use leftovers::{cleanup_leftovers, has_leftovers};
 pub use memory::shed;

@@ -9,6 +9,7 @@ use crate::scratch::Scratch;
 use crate::started::Started;
 use crate::workload::pids_limit;
 use crate::{Workload, sys, wire};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use spec::{IsolationLevel, IsolationMark, IsolationReport};
 use std::collections::{BTreeMap, VecDeque};
@@ -18,10 +19,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Starts a run at the highest level of isolation that this process can give, or refuses if that is less than
 /// the workload demands. Returns when the run's init is on its way; whether each rank's program could be
-/// executed is told by the events.
+/// executed is told by the events. `stopped` is asked now and then while the container is made, which takes long when a
+/// file system does not answer, and ends the start.
 ///
 /// The calling process must have one thread and becomes a child subreaper. It may start one run.
-pub fn start(workload: &Workload) -> Result<Started, SandboxError> {
+pub fn start(workload: &Workload, stopped: &dyn Fn() -> bool) -> Result<Started, SandboxError> {
     workload.validate()?;
     let threads = sys::threads();
     if threads != 1 {
@@ -48,7 +50,7 @@ pub fn start(workload: &Workload) -> Result<Started, SandboxError> {
         }
         _ => Ok(()),
     };
-    match recorded.and_then(|()| at_best_level(workload, cgroup.as_ref(), &applied)) {
+    match recorded.and_then(|()| at_best_level(workload, cgroup.as_ref(), &applied, stopped)) {
         Ok(started) => Ok(started),
         Err(error) => {
             // What was made so far; the reason of the failure is worth more than trouble in cleaning.
@@ -63,14 +65,19 @@ pub fn start(workload: &Workload) -> Result<Started, SandboxError> {
     }
 }
 
-fn at_best_level(workload: &Workload, cgroup: Option<&Cgroup>, applied: &Result<Vec<Applied>, String>) -> Result<Started, SandboxError> {
+fn at_best_level(
+    workload: &Workload,
+    cgroup: Option<&Cgroup>,
+    applied: &Result<Vec<Applied>, String>,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Started, SandboxError> {
     let demand = workload.demand.unwrap_or(IsolationLevel::Process);
     let missing = missing_limits(applied);
     let best = if missing.is_none() { IsolationLevel::Container } else { IsolationLevel::Namespaces };
     if demand > best {
         return Err(SandboxError::Demand { demanded: demand, possible: best, reason: missing.unwrap_or_default() });
     }
-    let why = match attempt(workload, cgroup, applied, best, None) {
+    let why = match attempt(workload, cgroup, applied, (best, None), stopped) {
         Err(Attempt::Unavailable(reason)) => reason,
         Err(Attempt::Failed(error)) => return Err(error),
         Ok(started) => return Ok(started),
@@ -79,7 +86,7 @@ fn at_best_level(workload: &Workload, cgroup: Option<&Cgroup>, applied: &Result<
     if demand > least {
         return Err(SandboxError::Demand { demanded: demand, possible: least, reason: why });
     }
-    attempt(workload, cgroup, applied, least, Some(&why)).map_err(|attempt| match attempt {
+    attempt(workload, cgroup, applied, (least, Some(&why)), stopped).map_err(|attempt| match attempt {
         Attempt::Failed(error) => error,
         Attempt::Unavailable(message) => SandboxError::Start { message, hint: None, missing: false },
     })
@@ -135,8 +142,8 @@ fn attempt(
     workload: &Workload,
     cgroup: Option<&Cgroup>,
     applied: &Result<Vec<Applied>, String>,
-    level: IsolationLevel,
-    why: Option<&str>,
+    (level, why): (IsolationLevel, Option<&str>),
+    stopped: &dyn Fn() -> bool,
 ) -> Result<Started, Attempt> {
     let broken = |doing: &'static str| move |error: io::Error| Attempt::Failed(SandboxError::io(doing)(error));
     let (events, socket) = wire::pair().map_err(broken("making the event socket"))?;
@@ -168,6 +175,11 @@ fn attempt(
         }
         sys::Forked::Parent(init) => {
             drop((socket, writes, question));
+            if !wait_for_answer(&answer, stopped) {
+                let _ = sys::kill(init, libc::SIGKILL);
+                sys::wait(init, true);
+                return Err(SandboxError::Stopped.into());
+            }
             let built = hear(answer).map_err(|failure| {
                 sys::wait(init, true);
                 match failure.unavailable {
@@ -236,6 +248,18 @@ fn first_process(order: Order, why: Option<&str>, question: OwnedFd) -> ! {
     match why {
         Some(why) => builder::process(order, why, tell),
         None => builder::container(order, tell),
+    }
+}
+
+/// Whether the first process has answered, or ended; `false` when the start was stopped before.
+fn wait_for_answer(answer: &OwnedFd, stopped: &dyn Fn() -> bool) -> bool {
+    const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    loop {
+        match poll(&mut [PollFd::new(answer, PollFlags::IN)], Some(&LOOK)) {
+            Ok(0) if stopped() => return false,
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            _ => return true,
+        }
     }
 }
 

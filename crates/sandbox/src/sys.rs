@@ -354,6 +354,13 @@ pub fn wait(pid: libc::pid_t, block: bool) -> Option<Gone> {
     (result > 0).then(|| Gone { pid: result, status, cpu_micros: micros(usage.ru_utime) + micros(usage.ru_stime) })
 }
 
+/// Whether the other end of a socket is closed.
+pub fn hung_up(socket: impl AsFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut ends = [PollFd::new(&socket, PollFlags::HUP)];
+    poll(&mut ends, Some(&Timespec::default())).is_ok() && ends[0].revents().contains(PollFlags::HUP)
+}
+
 pub fn kill(pid: libc::pid_t, signal: i32) -> io::Result<()> {
     // SAFETY: no pointers.
     check(libc::c_long::from(unsafe { libc::kill(pid, signal) })).map(drop)

@@ -92,7 +92,11 @@ impl Keeper {
         })
         .map_err(|error| EndCause::StartFailed { message: error.to_string(), hint: error.hint(), missing: false })?;
         let workload = self.workload(processes, environment);
-        let started = sandbox::start(&workload).map_err(|error| {
+        let started = sandbox::start(&workload, &self.asked_to_stop());
+        let started = started.map_err(|error| {
+            if matches!(error, sandbox::SandboxError::Stopped) {
+                return EndCause::Stopped;
+            }
             let missing = matches!(error, sandbox::SandboxError::Start { missing: true, .. });
             EndCause::StartFailed { message: error.to_string(), hint: error.hint(), missing }
         })?;

@@ -16,7 +16,7 @@ use crate::sys;
 use machine::{CgroupMode, CpuSet};
 use serde::{Deserialize, Serialize};
 use spec::RunId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -233,13 +233,26 @@ impl Cgroup {
 
     /// Every group a run of this name can have on this machine, whoever made it.
     pub fn of(run: RunId, dir: &Path) -> Cgroup {
+        Cgroup::existing(&group_name(run, dir))
+    }
+
+    /// Every group of that name on this machine.
+    pub fn existing(name: &str) -> Cgroup {
         let mounts = Mounts::discover();
-        let name = group_name(run, dir);
-        let existing = |root: &Path| Some(root.join(PARENT).join(&name)).filter(|directory| directory.is_dir());
+        let existing = |root: &Path| Some(root.join(PARENT).join(name)).filter(|directory| directory.is_dir());
         Cgroup {
             v1: mounts.v1.iter().filter_map(|(controller, root)| Some((controller.clone(), existing(root)?))).collect(),
             v2: mounts.v2.as_deref().and_then(|root| existing(root).or_else(|| existing(&v2::parent(root).ok()?))),
         }
+    }
+
+    /// Names of all groups beside those of the runs, and theirs.
+    pub fn names() -> BTreeSet<String> {
+        let mounts = Mounts::discover();
+        let delegated = mounts.v2.as_deref().and_then(|root| v2::parent(root).ok());
+        let roots = mounts.v1.values().chain(&mounts.v2).chain(&delegated);
+        let entries = roots.filter_map(|root| fs::read_dir(root.join(PARENT)).ok()).flat_map(|entries| entries.flatten());
+        entries.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 }
 

@@ -41,6 +41,7 @@ pub const CASES: &[Case] = &[
     ("own_limits_are_seen", own_limits_are_seen),
     ("demand_is_refused_with_the_reason", demand_is_refused),
     ("usage_is_counted", usage_is_counted),
+    ("errands_left_behind_are_swept", errands_left_behind_are_swept),
     ("work_before_a_run_is_bounded", work_before_a_run_is_bounded),
     ("work_before_a_run_can_be_killed", work_before_a_run_can_be_killed),
 ];
@@ -101,6 +102,34 @@ fn as_nobody(workload: &sandbox::Workload, least_memory: Bytes, script: String) 
     let shell =
         || std::process::Command::new("/bin/sh").args(["-c", &script]).env("ASHLAR_TEST", "1").status().unwrap().code().unwrap_or(99) as u8;
     sandbox::as_person(&workload.identity, &bounds, shell).unwrap()
+}
+
+fn errands_left_behind_are_swept(directory: &Path) {
+    let out = open_directory(directory.join("out"));
+    let identity = scripts(directory, &["true"]).identity;
+    let command = ["/bin/sh", "-c", &format!("echo $$ > {}/errand; exec sleep 1000", out.display())].map(String::from);
+    // The keeper of the errand is killed while it waits, as by a power cut of the node.
+    let keeper = unsafe { libc::fork() };
+    if keeper == 0 {
+        let environment = [("PATH".to_string(), "/usr/bin:/bin".to_string())];
+        let longest = std::time::Duration::from_secs(1000);
+        let errand =
+            sandbox::Errand { identity: &identity, command: &command, environment: &environment, memory: 64 << 20, processes: 16, longest };
+        let _ = sandbox::run_errand(&errand);
+        unsafe { libc::_exit(0) };
+    }
+    wait_for(|| std::fs::read_to_string(out.join("errand")).ok().filter(|text| text.ends_with('\n')).ok_or(())).unwrap();
+    let group = |hierarchy: &str| Path::new("/sys/fs/cgroup").join(hierarchy).join(format!("ashlar/errand-{keeper}"));
+    let groups = || ["memory", "pids", "unified", ""].iter().filter(|hierarchy| group(hierarchy).is_dir()).count();
+    assert!(groups() > 0);
+    assert_eq!(sandbox::cleanup_errands(), Vec::<String>::new());
+    assert!(groups() > 0, "an errand whose keeper lives is left alone");
+    unsafe {
+        libc::kill(keeper, libc::SIGKILL);
+        libc::waitpid(keeper, std::ptr::null_mut(), 0);
+    }
+    assert_eq!(sandbox::cleanup_errands(), Vec::<String>::new());
+    assert_eq!(groups(), 0);
 }
 
 fn work_before_a_run_is_bounded(directory: &Path) {
@@ -455,7 +484,7 @@ fn supervisor_killed(directory: &Path) {
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        let started = sandbox::start(&workload).unwrap();
+        let started = sandbox::start(&workload, &|| false).unwrap();
         let init = started.init_pid.to_le_bytes();
         unsafe { libc::write(write, init.as_ptr().cast(), 4) };
         loop {

@@ -204,7 +204,7 @@ impl Outcome {
 /// Starts a workload, gives `act` every event, collects the output and finishes.
 #[track_caller]
 pub fn run_with(workload: &Workload, mut act: impl FnMut(&Started, &RankEvent)) -> Result<Outcome, SandboxError> {
-    let mut started = sandbox::start(workload)?;
+    let mut started = sandbox::start(workload, &|| false)?;
     let mut events = Vec::new();
     let mut output: Vec<Vec<u8>> = started.outputs.iter().map(|_| Vec::new()).collect();
     let end = Instant::now() + Duration::from_secs(60);

@@ -175,7 +175,7 @@ fn process_level_supervisor_killed(directory: &Path) {
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        let _started = sandbox::start(&workload).unwrap();
+        let _started = sandbox::start(&workload, &|| false).unwrap();
         loop {
             unsafe { libc::pause() };
         }
