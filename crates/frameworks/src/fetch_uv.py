@@ -2,8 +2,8 @@
 
     python3 fetch_uv.py DIRECTORY
 
-The index is the one configured for uv or pip (UV_DEFAULT_INDEX, UV_INDEX_URL, PIP_INDEX_URL, or index-url in pip's
-configuration files); its page for uv is read as JSON (PEP 691) or HTML (PEP 503). Of the wheels for this machine the
+The index is the one configured for uv or pip (UV_DEFAULT_INDEX, UV_INDEX_URL, uv.toml where this Python reads TOML,
+PIP_INDEX_URL, or index-url in pip's configuration files); its page for uv is read as JSON (PEP 691) or HTML (PEP 503). Of the wheels for this machine the
 newest is taken, checked against the SHA-256 that the index gives, and only its `uv` binary is unpacked. Code 1 with
 one line on stderr when something is missing.
 """
@@ -61,13 +61,40 @@ def configured(option):
     return ""
 
 
+def configured_for_uv():
+    """The default index of uv's configuration files, the person's before the machine's, as uv reads them."""
+    try:
+        import tomllib
+    except ImportError:  # before Python 3.11
+        return ""
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    own = os.environ.get("UV_CONFIG_FILE", "").strip()
+    for path in [own] if own else [os.path.join(folder, "uv/uv.toml"), "/etc/uv/uv.toml"]:
+        try:
+            with open(path, "rb") as file:
+                settings = tomllib.load(file)
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            raise Problem(f"{path} cannot be read: {error}") from None
+        listed = settings.get("index", [])
+        indexes = [index for index in (listed if isinstance(listed, list) else []) if isinstance(index, dict) and index.get("default")]
+        for address in [index.get("url") for index in indexes] + [settings.get("index-url")]:
+            if isinstance(address, str) and address.strip():
+                return address.strip()
+    return ""
+
+
 def index_address():
     for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         if os.environ.get(name, "").strip():
             return re.sub(r"^[\w.-]+=(?=https?://)", "", os.environ[name].strip())  # uv's indexes may have a name
-    address = configured("index-url")
+    address = configured_for_uv() or configured("index-url")
     if not address:
-        raise Problem("no package index is configured: set PIP_INDEX_URL (or index-url in /etc/pip.conf), or install uv or pip")
+        raise Problem(
+            "no package index is configured: set PIP_INDEX_URL or UV_DEFAULT_INDEX for the node, or index-url in /etc/pip.conf, "
+            "or install uv or pip on this machine"
+        )
     return address
 
 

@@ -133,3 +133,39 @@ fn uv_comes_by_pip_or_by_our_own_program() {
     assert!(told(false).is_empty());
     assert!(FETCH_UV.len() < 100_000, "Linux takes 128 KiB in one argument");
 }
+
+/// What the program says that fetches uv, with nothing in its surroundings but `home` and `variables`.
+fn fetched(home: &std::path::Path, variables: &[(&str, &str)]) -> Option<String> {
+    let mut python = std::process::Command::new("python3");
+    python.args(["-I", "-c", FETCH_UV]).arg(home.join("tools")).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", home);
+    let output = python.envs(variables.iter().copied()).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn uv_is_fetched_from_the_configured_index_or_the_message_says_what_to_do() {
+    let home = std::env::temp_dir().join(format!("ashlar-fetch-uv-{}", std::process::id()));
+    std::fs::create_dir_all(home.join(".config/uv")).unwrap();
+    let own = home.join("own.toml");
+    std::fs::write(&own, "[[index]]\nname = \"ours\"\nurl = \"ftp://own.example/simple\"\ndefault = true\n").unwrap();
+    std::fs::write(home.join("none.toml"), "index = 3\n").unwrap();
+    std::fs::write(home.join("pip.conf"), "[global]\nindex-url = ftp://pip.example/simple\n").unwrap();
+    let path = |name: &str| home.join(name).display().to_string();
+    let (own, none, pip, nowhere) = (path("own.toml"), path("none.toml"), path("pip.conf"), path("nothing-here"));
+    // No address of these is one that it would call: it refuses the scheme, and names where it was about to go.
+    let cases: [(&[(&str, &str)], &str); 4] = [
+        (&[("UV_DEFAULT_INDEX", "ftp://uv.example/simple"), ("UV_CONFIG_FILE", &own)], "ftp://uv.example/simple/uv/"),
+        (&[("UV_CONFIG_FILE", &own), ("PIP_CONFIG_FILE", &pip)], "ftp://own.example/simple/uv/"),
+        (&[("UV_CONFIG_FILE", &none), ("PIP_CONFIG_FILE", &pip)], "ftp://pip.example/simple/uv/"),
+        (&[("UV_CONFIG_FILE", &nowhere), ("PIP_INDEX_URL", "ftp://env.example/simple")], "ftp://env.example/simple/uv/"),
+    ];
+    let reads_toml = std::process::Command::new("python3").args(["-c", "import tomllib"]).output().is_ok_and(|done| done.status.success());
+    for (variables, expected) in cases.into_iter().filter(|(_, expected)| reads_toml || !expected.contains("own.example")) {
+        let Some(said) = fetched(&home, variables) else { return eprintln!("skipped: no python3") };
+        assert!(said.contains(expected), "{variables:?}: {said}");
+    }
+    let said = fetched(&home, &[("PIP_CONFIG_FILE", "/dev/null")]).unwrap();
+    let configured = ["/etc/pip.conf", "/etc/uv/uv.toml"].iter().any(|path| std::path::Path::new(path).exists());
+    assert!(configured || (said.contains("PIP_INDEX_URL") && said.contains("install uv or pip")), "{said}");
+    std::fs::remove_dir_all(&home).unwrap();
+}
