@@ -1,7 +1,8 @@
 //! Keeps a running node's picture of its devices true: what comes, goes, falls off the bus or stops being well.
 //!
-//! One thread listens to the kernel and asks each card for four bytes once a second; the other asks libraries and tools,
-//! which may take long, and never keeps the first one waiting. On a machine without accelerators both sleep.
+//! One thread listens to the kernel and asks each card for four bytes once a second; the other glances at the kernel's log,
+//! drivers' files and NVIDIA's library once a second and asks everything in full when something changed, and now and then
+//! anyway. That may take long and never keeps the first one waiting. On a machine without accelerators both sleep.
 
 use crate::inventory;
 use host::Root;
@@ -10,11 +11,11 @@ use machine::{Device, Machine};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Within this time a card that is lost is known to be.
 const CHECK: Duration = Duration::from_secs(1);
-/// How often libraries are asked.
+/// How often everything is asked though nothing changed.
 const ASK: Duration = Duration::from_secs(30);
 /// A library that is silent for this long is not just waking its cards.
 const PATIENCE: Duration = Duration::from_secs(machine::ladder::PATIENCE_LIMIT as u64);
@@ -104,16 +105,29 @@ impl Shared {
 
     fn ask(&self, woken: &Receiver<()>) {
         let mut health = inventory::health(PATIENCE);
+        if let Some(why) = health.log_unread() {
+            tracing::warn!("the kernel's log cannot be read, so faults that it tells of are missed: {why}");
+        }
+        let mut asked: Option<Instant> = None;
         loop {
             let none = self.lock().watched.devices.is_empty();
-            match woken.recv_timeout(if none { FOREVER } else { ASK }) {
+            let woke = match woken.recv_timeout(if none { FOREVER } else { CHECK }) {
                 Err(RecvTimeoutError::Disconnected) => return,
-                Ok(()) | Err(RecvTimeoutError::Timeout) => while woken.try_recv().is_ok() {},
-            }
+                Err(RecvTimeoutError::Timeout) => false,
+                Ok(()) => {
+                    while woken.try_recv().is_ok() {}
+                    true
+                }
+            };
             let (mut devices, generation) = {
                 let held = self.lock();
                 (held.watched.devices.clone(), held.generation)
             };
+            let (_, changed) = health.glance(&devices);
+            if !woke && !changed && asked.is_some_and(|asked| asked.elapsed() < ASK) {
+                continue;
+            }
+            asked = Some(Instant::now());
             let before = devices.clone();
             health.ask(&mut devices);
             let mut held = self.lock();

@@ -4,33 +4,57 @@
 //! Everything that may hang is asked at the same time, each in its own child with the same deadline, so one vendor's silence
 //! costs another vendor's cards nothing.
 
-use crate::Root;
 use crate::child::Silence;
 use crate::telemetry::{Look, Sampler};
 use crate::vendor::nvml::{self, Asker, Sweep};
 use crate::vendor::table::{self, Telemetry as How};
 use crate::vendor::tools::{self, Told, Tool};
+use crate::{KernelLog, Root};
 use machine::ladder::{Answer, Fault};
-use machine::{Device, DeviceId, Rung, Telemetry, Vendor, telemetry};
+use machine::{Device, DeviceId, KernelFaults, Rung, Telemetry, Vendor, telemetry};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+mod glance;
+use glance::Impression;
 
 /// Asks for a set of devices, once or again and again.
 pub struct Health {
     root: Root,
     nvml: Option<Asker>,
     patience: Duration,
+    log: Result<KernelLog, String>,
+    kernel: KernelFaults,
+    /// The files that are read at each glance, and for which devices.
+    sampler: Option<(Vec<DeviceId>, Sampler)>,
+    last: Option<Impression>,
 }
 
 impl Health {
     /// `nvml` makes children that load NVIDIA's library; without it, and in a captured tree, only the drivers' files are
     /// read. `patience` is for each thing that is asked.
     pub fn new(root: Root, nvml: Option<Asker>, patience: Duration) -> Health {
-        Health { root, nvml, patience }
+        let log = KernelLog::open(&root);
+        Health { root, nvml, patience, log, kernel: KernelFaults::default(), sampler: None, last: None }
+    }
+
+    /// Why the kernel's log could not be read, where it could not: what it tells of devices is then missing.
+    pub fn log_unread(&self) -> Option<&str> {
+        self.log.as_ref().err().map(String::as_str)
+    }
+
+    fn read_log(&mut self) {
+        let Ok(log) = &mut self.log else { return };
+        let kernel = &mut self.kernel;
+        if let Err(why) = log.read(|line| kernel.take(line)) {
+            self.log = Err(why);
+        }
     }
 
     /// Asks everything that can be asked and puts the answers into the ladders. Gives what each device does now.
     pub fn ask(&mut self, devices: &mut Vec<Device>) -> BTreeMap<DeviceId, Telemetry> {
+        self.read_log();
+        by_kernel(devices, &self.kernel);
         let live = self.root.is_live();
         let tools = if live { wanted_tools(devices) } else { Vec::new() };
         let mut sampler = Sampler::new(&self.root, devices);
@@ -56,13 +80,13 @@ impl Health {
             looks = files.join().unwrap_or_default();
             answers = asked.into_iter().filter_map(|thread| thread.join().ok()).collect();
         });
-        let mut figures = by_drivers(devices, looks);
+        let mut figures = by_drivers(devices, looks, &self.kernel);
         for (tool, answer) in answers {
-            by_tool(devices, tool, &answer, patience, &mut figures);
+            by_tool(devices, tool, &answer, patience, &mut figures, &self.kernel);
         }
         if let Some(sweep) = sweep {
             let seconds = u32::try_from(patience.as_secs()).unwrap_or(u32::MAX);
-            nvml::merge(&self.root, devices, &sweep, seconds);
+            nvml::merge(&self.root, devices, &sweep, seconds, &self.kernel);
             for gpu in &sweep.gpus {
                 let at = |device: &&Device| device.slice.is_none() && device.pci.is_some() && device.pci == gpu.address();
                 if let Some(device) = devices.iter().find(at) {
@@ -98,6 +122,20 @@ fn wanted_tools(devices: &[Device]) -> Vec<&'static Tool> {
     found
 }
 
+/// What the kernel's log says of each card, before anybody is asked.
+fn by_kernel(devices: &mut [Device], kernel: &KernelFaults) {
+    let cards = devices.iter().filter(|device| device.slice.is_none() && device.ladder.reached >= Rung::Node);
+    let cards: Vec<DeviceId> = cards.map(|device| device.id.clone()).collect();
+    for id in cards {
+        learn(devices, &id, &Answer::NotAsked, &logged(devices, &id, kernel));
+    }
+}
+
+fn logged(devices: &[Device], id: &DeviceId, kernel: &KernelFaults) -> Vec<Fault> {
+    let address = devices.iter().find(|device| device.id == *id).and_then(|device| device.pci);
+    address.map(|address| kernel.of(address)).unwrap_or_default()
+}
+
 /// An answer for a card is one for its slices too; how many it has is not forgotten.
 fn learn(devices: &mut [Device], id: &DeviceId, answer: &Answer, faults: &[Fault]) {
     let is_part = |device: &Device| device.slice.as_ref().is_some_and(|slice| slice.parent == *id);
@@ -112,12 +150,14 @@ fn learn(devices: &mut [Device], id: &DeviceId, answer: &Answer, faults: &[Fault
 }
 
 /// What the drivers' own files tell. Where the table says that they are the source, they are the library's rung.
-fn by_drivers(devices: &mut [Device], looks: Vec<Look>) -> BTreeMap<DeviceId, Telemetry> {
+fn by_drivers(devices: &mut [Device], looks: Vec<Look>, kernel: &KernelFaults) -> BTreeMap<DeviceId, Telemetry> {
     let mut figures = BTreeMap::new();
     for look in looks {
         let device = devices.iter().find(|device| device.id == look.id);
         if look.by_driver && device.and_then(how) == Some(How::Kernel) {
-            learn(devices, &look.id, &Answer::Fine, &faults(&look));
+            let mut found = faults(&look);
+            found.extend(logged(devices, &look.id, kernel));
+            learn(devices, &look.id, &Answer::Fine, &found);
         }
         if !look.telemetry.is_empty() {
             figures.insert(look.id, look.telemetry);
@@ -159,6 +199,7 @@ fn by_tool(
     answer: &Result<Vec<Told>, Silence>,
     patience: Duration,
     figures: &mut BTreeMap<DeviceId, Telemetry>,
+    kernel: &KernelFaults,
 ) {
     let seconds = u32::try_from(patience.as_secs()).unwrap_or(u32::MAX);
     let who = || tool.name.to_owned();
@@ -169,7 +210,7 @@ fn by_tool(
         .collect();
     for id in asked {
         let Some(device) = devices.iter().find(|device| device.id == id) else { continue };
-        let (answer, faults) = match answer {
+        let (answer, mut faults) = match answer {
             Err(Silence::NotStarted(_)) => (Answer::NotInstalled(who()), vec![]),
             Err(Silence::Hung) => (Answer::Hung { who: who(), seconds, at_this_card: false }, vec![]),
             Err(Silence::TooMuch) => (Answer::Nonsense { who: who(), what: Silence::TooMuch.to_string() }, vec![]),
@@ -194,103 +235,10 @@ fn by_tool(
                 }
             },
         };
+        faults.extend(logged(devices, &id, kernel));
         learn(devices, &id, &answer, &faults);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use machine::ladder::{Evidence, climb};
-    use machine::{Bytes, DeviceClass, Health as Standing, StopKind};
-    use std::fs;
-
-    fn device(vendor: Vendor, class: DeviceClass, driver: &str, address: &str) -> Device {
-        let ladder = climb(&Evidence { driver: Some(driver.into()), drivers: vec![driver.into()], ..Evidence::default() });
-        Device {
-            id: DeviceId(address.into()),
-            vendor,
-            class,
-            driver: Some(driver.into()),
-            pci: address.parse().ok(),
-            health: ladder.health(),
-            ladder,
-            ..Device::default()
-        }
-    }
-
-    fn npu() -> Device {
-        device(Vendor::Ascend, DeviceClass::Npu, "devdrv_device_driver", "0000:c1:00.0")
-    }
-
-    #[test]
-    fn the_drivers_files_are_the_librarys_rung_where_the_table_says_so() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("sys/bus/pci/devices/0000:05:00.0");
-        fs::create_dir_all(&folder).unwrap();
-        for (file, text) in
-            [("vendor", "0x1da3"), ("device", "0x1020"), ("class", "0x120000"), ("status", "Malfunction"), ("clk_cur_freq_mhz", "1650")]
-        {
-            fs::write(folder.join(file), text).unwrap();
-        }
-        let mut devices = vec![device(Vendor::Gaudi, DeviceClass::Npu, "habanalabs", "0000:05:00.0")];
-        let mut health = Health::new(Root::at(dir.path()), None, Duration::from_secs(10));
-        let figures = health.ask(&mut devices);
-        assert_eq!(figures[&devices[0].id].clock_mhz, Some(1650));
-        let stop = devices[0].ladder.stop.clone().unwrap();
-        assert_eq!(
-            (devices[0].ladder.reached, stop.kind, stop.reason.as_str()),
-            (Rung::Library, StopKind::Fault, "the driver calls it \"Malfunction\"")
-        );
-        assert!(matches!(devices[0].health, Standing::Unusable(_)));
-        fs::write(folder.join("status"), "Operational").unwrap();
-        health.ask(&mut devices);
-        assert_eq!((devices[0].ladder.reached, devices[0].health.is_ready()), (Rung::Healthy, true));
-    }
-
-    #[test]
-    fn each_way_a_tool_can_fail_is_told_apart() {
-        let tool = tools::tool("npu-smi").unwrap();
-        let told =
-            |busy| Told { pci: npu().pci, telemetry: Telemetry { busy_percent: Some(busy), ..Telemetry::default() }, ..Told::default() };
-        for (answer, kind, ready) in [
-            (Err(Silence::NotStarted("no such file".into())), Some(StopKind::LibraryMissing), true),
-            (Err(Silence::Hung), Some(StopKind::ProbeHung), true),
-            (Err(Silence::Crashed(11)), Some(StopKind::ProbeCrashed), true),
-            (Err(Silence::TooMuch), Some(StopKind::ProbeNonsense), true),
-            (Ok(vec![]), Some(StopKind::ProbeNonsense), true),
-            (Ok(vec![told(900)]), Some(StopKind::ProbeNonsense), true),
-            (Ok(vec![told(90)]), None, true),
-        ] {
-            let mut devices = vec![npu()];
-            let mut figures = BTreeMap::new();
-            by_tool(&mut devices, tool, &answer, Duration::from_secs(10), &mut figures);
-            let found = devices[0].ladder.stop.as_ref().map(|stop| stop.kind);
-            assert_eq!((found, devices[0].health.is_ready()), (kind, ready), "{answer:?}");
-        }
-        assert_eq!(wanted_tools(&[npu()]).len(), 1);
-    }
-
-    #[test]
-    fn slices_share_what_is_said_of_their_card() {
-        let mut card = device(Vendor::Amd, DeviceClass::Gpu, "amdgpu", "0000:05:00.0");
-        card.divide(1);
-        let slice = machine::Slice { kind: machine::SliceKind::Partition, parent: card.id.clone(), profile: "CPX 0".into() };
-        let part = Device {
-            id: DeviceId("XCP".into()),
-            slice: Some(slice),
-            memory: Some(Bytes::gib(24)),
-            ..device(Vendor::Amd, DeviceClass::Gpu, "amdgpu", "0000:05:00.0")
-        };
-        let mut devices = vec![card, part];
-        let look = Look {
-            id: devices[0].id.clone(),
-            telemetry: Telemetry { busy_percent: Some(1), ..Telemetry::default() },
-            bad_state: None,
-            by_driver: true,
-        };
-        by_drivers(&mut devices, vec![look]);
-        assert_eq!((devices[0].ladder.reached, devices[0].health.is_ready()), (Rung::Healthy, false));
-        assert_eq!((devices[1].ladder.reached, devices[1].health.is_ready()), (Rung::Healthy, true));
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ mod error;
 mod facts;
 pub mod health;
 mod infiniband;
+mod kernel_log;
 mod nics;
 mod paths;
 pub mod pci;
@@ -27,6 +28,7 @@ pub mod watch;
 
 pub use error::HostError;
 pub use infiniband::ports as infiniband;
+pub use kernel_log::KernelLog;
 pub use paths::{links, nccl_text, paths, translation};
 pub use probe::probe;
 pub use root::{Folder, Reads, Root, Unread};

@@ -21,7 +21,7 @@ const OF_CPUS: [&str; 9] = [
     "shared_cpu_list",
     "shared_cpu_map",
 ];
-const OF_DEVICES: [&str; 17] = [
+const OF_DEVICES: [&str; 18] = [
     "class",
     "config",
     "dev",
@@ -30,6 +30,7 @@ const OF_DEVICES: [&str; 17] = [
     "infiniband",
     "memory_size",
     "node_guid",
+    "local_cpus",
     "numa_node",
     "operstate",
     "physfn",
@@ -185,18 +186,35 @@ fn a_machine_full_of_vector_engines_is_understood() {
 #[test]
 fn display_chips_of_servers_and_emulators_are_no_accelerators() {
     let Some(data) = data() else { return };
-    for name in [
-        "hwloc/32em64t-2n8c+dax+nvme+mic+dimms.tar.bz2",
-        "hwloc/40intel64-2g2n4c+pcilocality.tar.bz2",
-        "hwloc/2pa-pcidomain32bits.tar.bz2",
-        "ghw/linux-amd64-accel.tar.gz",
-    ] {
+    for name in ["hwloc/40intel64-2g2n4c+pcilocality.tar.bz2", "hwloc/2pa-pcidomain32bits.tar.bz2", "ghw/linux-amd64-accel.tar.gz"] {
         assert_eq!(machine(&Capture::unpack_only(&data.join(name), is_read)).devices, [], "{name}");
     }
     let machine = machine(&Capture::unpack_only(&data.join("ghw/linux-amd64-accel-nvidia.tar.gz"), is_read));
     let [gpu] = &machine.devices[..] else { panic!("one GPU") };
     assert_eq!((gpu.vendor, gpu.model.as_str(), gpu.memory), (Vendor::Nvidia, "Tesla P100-PCIE-16GB", Some(machine::Bytes::gb(16))));
     assert!(gpu.health.is_ready());
+}
+
+#[test]
+fn cards_that_are_not_known_are_shown() {
+    let Some(data) = data() else { return };
+    let machine = machine(&Capture::unpack_only(&data.join("hwloc/32em64t-2n8c+dax+nvme+mic+dimms.tar.bz2"), is_read));
+    let [phi] = &machine.devices[..] else { panic!("one Xeon Phi: {:?}", machine.devices) };
+    assert_eq!((phi.vendor, phi.numa, phi.health.is_ready()), (Vendor::Unknown, Some(1), false));
+    assert!(phi.model.starts_with("Xeon Phi"), "{}", phi.model);
+}
+
+#[test]
+fn cards_that_only_their_driver_describes_are_devices() {
+    let Some(data) = data() else { return };
+    let machine = machine(&Capture::unpack_only(&data.join("hwloc/nvidiagpunumanodes.tar.bz2"), is_read));
+    let found: Vec<(String, Option<u32>)> =
+        machine.devices.iter().map(|gpu| (gpu.pci.map(|at| at.to_string()).unwrap_or_default(), gpu.numa)).collect();
+    let expected = [("0004:05", 0), ("0004:06", 0), ("0006:00", 0), ("0007:00", 8), ("0035:04", 8), ("0035:05", 8)];
+    assert_eq!(found, expected.map(|(bus, node)| (format!("{bus}:00.0"), Some(node))));
+    for gpu in &machine.devices {
+        assert_eq!((gpu.vendor, gpu.memory), (Vendor::Nvidia, Some(machine::Bytes(0x3_f000_0000))));
+    }
 }
 
 #[test]

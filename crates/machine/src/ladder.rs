@@ -211,6 +211,19 @@ pub const PATIENCE_LIMIT: u32 = 30;
 
 /// How far the card gets, and the first thing that stops it.
 pub fn climb(seen: &Evidence) -> Ladder {
+    let ladder = steps(seen);
+    // A divided card is not granted, whatever small thing is wrong with it.
+    match (ladder.stop, divided(seen)) {
+        (Some(small), Some(divided)) if !small.blocks => {
+            let reason = format!("{}; {}", divided.reason, small.reason);
+            Ladder { reached: ladder.reached, stop: Some(Stop { reason, hint: small.hint, ..divided }) }
+        }
+        (None, divided) => Ladder { reached: ladder.reached, stop: divided },
+        (stop, _) => Ladder { reached: ladder.reached, stop },
+    }
+}
+
+fn steps(seen: &Evidence) -> Ladder {
     let mut reached = Rung::None;
     for rung in Rung::ALL {
         let step = match rung {
@@ -222,11 +235,22 @@ pub fn climb(seen: &Evidence) -> Ladder {
         };
         match step {
             Step::Up => reached = rung,
-            Step::Unasked => return Ladder { reached, stop: divided(seen) },
-            Step::Stop(stop) => return Ladder { reached, stop: Some(stop) },
+            // What the kernel tells of the card is known even where nobody can be asked.
+            Step::Unasked => return Ladder { reached, stop: fault(seen) },
+            Step::Stop(mut stop) => {
+                // A library that fails is explained by what the kernel says.
+                if rung == Rung::Library
+                    && let Some(fault) = fault(seen)
+                {
+                    stop.reason = format!("{}; {}", stop.reason, fault.reason);
+                    stop.hint = fault.hint.or(stop.hint);
+                    stop.blocks |= fault.blocks;
+                }
+                return Ladder { reached, stop: Some(stop) };
+            }
         }
     }
-    Ladder { reached, stop: divided(seen) }
+    Ladder { reached, stop: None }
 }
 
 enum Step {
@@ -396,12 +420,13 @@ fn library(seen: &Evidence) -> Step {
 }
 
 fn healthy(seen: &Evidence) -> Step {
-    match seen.faults.first() {
-        None => Step::Up,
-        Some(fault) => {
-            Step::Stop(Stop { kind: StopKind::Fault, reason: fault.text.clone(), hint: fault.hint.clone(), blocks: fault.blocks })
-        }
-    }
+    fault(seen).map_or(Step::Up, Step::Stop)
+}
+
+/// The worst fault: the first that keeps work off the device, else the first of all.
+fn fault(seen: &Evidence) -> Option<Stop> {
+    let worst = seen.faults.iter().find(|fault| fault.blocks).or(seen.faults.first())?;
+    Some(Stop { kind: StopKind::Fault, reason: worst.text.clone(), hint: worst.hint.clone(), blocks: worst.blocks })
 }
 
 fn divided(seen: &Evidence) -> Option<Stop> {

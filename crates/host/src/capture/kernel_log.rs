@@ -1,38 +1,24 @@
-//! The kernel's own log, one record a line as `/dev/kmsg` gives it: `priority,sequence,microseconds,flags;text`
-//! (Documentation/ABI/testing/dev-kmsg).
+//! The kernel's log in a capture: what the kernel itself wrote, without names.
 
 use super::command_line;
 use super::redact::{Redactor, Text};
 use crate::Root;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use crate::kernel_log::KernelLog;
 
-/// Where a capture keeps it.
-pub const LOG: &str = "ashlar/kernel.log";
+pub use crate::kernel_log::LOG;
 /// The newest this many bytes are taken: more than any kernel's buffer of one boot.
 const MOST: usize = 16 << 20;
 
 /// The log of the running kernel, or that of a capture. `Err` says why there is none.
 pub fn read(root: &Root) -> Result<String, String> {
-    if !root.is_live() {
-        return root.text(LOG).ok_or_else(|| "the capture holds none".to_owned());
-    }
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open("/dev/kmsg", flags, Mode::empty()).map_err(|errno| std::io::Error::from(errno).to_string())?;
     let mut text = String::new();
-    let mut record = [0u8; 16 << 10];
-    loop {
-        match rustix::io::read(&file, &mut record) {
-            Ok(0) | Err(Errno::AGAIN) => break,
-            Ok(count) => text.push_str(&String::from_utf8_lossy(&record[..count])),
-            // Records were overwritten while we read, or we were interrupted.
-            Err(Errno::PIPE | Errno::INTR) => {}
-            Err(errno) => return Err(std::io::Error::from(errno).to_string()),
-        }
+    KernelLog::open(root)?.read(|line| {
+        text.push_str(line);
+        text.push('\n');
         if text.len() > 2 * MOST {
             text = newest(&text, MOST).to_owned();
         }
-    }
+    })?;
     Ok(newest(&text, MOST).to_owned())
 }
 

@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Every accelerator on the bus, by PCI address, its slices after it. No vendor library is asked: a ladder ends at the
 /// device nodes here.
 pub fn devices(root: &Root, ports: &[Nic]) -> Vec<Device> {
-    let functions = pci::functions(root, is_wanted);
+    let mut functions = pci::functions(root, is_wanted);
+    functions.extend(nvidia::unlisted(root, &functions));
+    functions.sort_by_key(|function| function.address);
     let numbers = Numbers::below(root);
     let mut found: Vec<Device> = Vec::new();
     let mut in_row: BTreeMap<&str, u32> = BTreeMap::new();
@@ -181,7 +183,7 @@ fn card(root: &Root, function: &Function, row: &'static Row, position: u32, numb
         vendor: row.vendor,
         class: row.class,
         model: told.model.unwrap_or(name),
-        memory: memory(root, function, row).or(listed),
+        memory: memory(root, function, row).or_else(|| nvidia_memory(root, function, row)).or(listed),
         pci: Some(function.address),
         numa: function.numa,
         driver: function.driver.clone(),
@@ -241,6 +243,11 @@ fn memory(root: &Root, function: &Function, row: &Row) -> Option<Bytes> {
         sizes.get(row.memory_bar?.value).copied().filter(|size| *size >= Bytes::gib(1))
     };
     by_file.or_else(by_bar)
+}
+
+/// Where a card's memory is a memory node of the machine, as on POWER9 with NVLink, its driver tells how large that is.
+fn nvidia_memory(root: &Root, function: &Function, row: &Row) -> Option<Bytes> {
+    (row.vendor == Vendor::Nvidia).then(|| nvidia::numa_memory(root, function.address)).flatten()
 }
 
 #[cfg(test)]

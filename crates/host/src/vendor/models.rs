@@ -164,6 +164,8 @@ pub fn model(vendor: Vendor, maker: u16, device: u16) -> (String, Option<Bytes>)
     let known = MODELS.iter().find(|(m, d, ..)| (*m, *d) == (maker, device));
     let memory = known.map(|(.., gb)| *gb).filter(|gb| *gb > 0).map(Bytes::gb);
     let name = known.map(|(_, _, name, _)| *name).or_else(|| crate::pci::product_name(maker, device));
+    // The bus does not describe the card, but its driver has it.
+    let name = name.or((vendor == Vendor::Nvidia && device == 0).then_some("GPU"));
     let Some(name) = name else { return (format!("{maker:04x}:{device:04x}"), memory) };
     // NVIDIA's driver puts the maker first; so it reads the same with and without it.
     let prefixed = vendor == Vendor::Nvidia && !name.starts_with("Tesla") && !name.starts_with("NVIDIA");

@@ -7,7 +7,7 @@ use host::Root;
 use host::child::Silence;
 use host::vendor::nvml::{self, Asker, Sweep};
 use machine::ladder::{Evidence, climb};
-use machine::{Bytes, Device, DeviceId, LinkKind, Rung, StopKind, Vendor};
+use machine::{Bytes, Device, DeviceId, KernelFaults, LinkKind, Rung, StopKind, Vendor};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ fn on_the_bus(count: u32) -> Vec<Device> {
 
 fn merged(count: u32, sweep: &Sweep) -> Vec<Device> {
     let mut devices = on_the_bus(count);
-    nvml::merge(&Root::at("/nonexistent"), &mut devices, sweep, 10);
+    nvml::merge(&Root::at("/nonexistent"), &mut devices, sweep, 10, &KernelFaults::default());
     devices
 }
 
@@ -147,7 +147,7 @@ fn slices_are_devices() {
     assert_eq!(slice.slice.as_ref().unwrap().parent, devices[0].id);
     // Asked again, they are the same devices and not three more.
     let mut again = devices.clone();
-    nvml::merge(&Root::at("/nonexistent"), &mut again, &Played::new(&script).sweep(LONG), 10);
+    nvml::merge(&Root::at("/nonexistent"), &mut again, &Played::new(&script).sweep(LONG), 10, &KernelFaults::default());
     assert_eq!(again, devices);
 }
 
@@ -187,7 +187,7 @@ fn a_library_that_hangs_at_once_is_a_finding() {
     assert_eq!(kinds(&devices), [Some(StopKind::ProbeHung); 2]);
     assert_eq!(ready(&devices), [true, true], "waking cards takes long: ten seconds prove nothing");
     let mut devices = on_the_bus(2);
-    nvml::merge(&Root::at("/nonexistent"), &mut devices, &sweep, 30);
+    nvml::merge(&Root::at("/nonexistent"), &mut devices, &sweep, 30, &KernelFaults::default());
     assert_eq!(ready(&devices), [false, false]);
 }
 

@@ -281,3 +281,31 @@ proptest! {
         prop_assert_eq!(ladder.health().is_ready(), ladder.stop.is_none());
     }
 }
+
+#[test]
+fn what_the_kernel_tells_counts_where_nobody_can_be_asked_and_explains_what_fails() {
+    let told = || vec![Fault { text: "kernel log: Xid 79".into(), hint: None, blocks: false }];
+    let silent = climb(&Evidence { answer: Answer::NotAsked, faults: told(), ..fine() });
+    assert_eq!((silent.reached, silent.stop.as_ref().map(|stop| stop.kind)), (Rung::Node, Some(StopKind::Fault)));
+    assert!(silent.health().is_ready());
+    let refused = Answer::Refused { who: "lib".into(), error: "GPU is lost".into(), hint: None };
+    let lost = climb(&Evidence { answer: refused, faults: told(), ..fine() }).stop.unwrap();
+    assert_eq!((lost.kind, lost.reason.as_str(), lost.blocks), (StopKind::LibraryError, "lib: GPU is lost; kernel log: Xid 79", true));
+}
+
+#[test]
+fn a_divided_card_with_a_small_fault_is_still_divided() {
+    let faults = vec![Fault { text: "a link is down".into(), hint: Some("look".into()), blocks: false }];
+    let ladder = climb(&Evidence { slices: 2, faults, ..fine() });
+    assert!(!ladder.health().is_ready(), "the whole card must not be granted beside its slices");
+    let stop = ladder.stop.unwrap();
+    assert_eq!(stop.kind, StopKind::Divided);
+    assert!(stop.reason.ends_with("; a link is down") && stop.hint.is_some(), "{stop:?}");
+}
+
+#[test]
+fn a_fault_that_blocks_is_told_before_one_that_does_not() {
+    let fault = |text: &str, blocks| Fault { text: text.into(), hint: None, blocks };
+    let ladder = climb(&Evidence { faults: vec![fault("small", false), fault("large", true)], ..fine() });
+    assert_eq!(ladder.stop.unwrap().reason, "large");
+}

@@ -6,14 +6,14 @@ use crate::Root;
 use crate::child::Silence;
 use crate::vendor::nvidia;
 use machine::ladder::{Answer, Fault};
-use machine::{Bytes, Device, DeviceId, LinkKind, PeerLink, Rung, Slice, SliceKind, Vendor, telemetry};
+use machine::{Bytes, Device, DeviceId, KernelFaults, LinkKind, PeerLink, Rung, Slice, SliceKind, Vendor, telemetry};
 use std::collections::BTreeMap;
 
 const WHO: &str = "libnvidia-ml.so.1";
 
-/// Adds to the NVIDIA devices of a machine what the library said. `seconds` is the patience that a silent library was
-/// given. Cards whose driver is not bound were not asked and stay as they are.
-pub fn merge(root: &Root, devices: &mut Vec<Device>, sweep: &Sweep, seconds: u32) {
+/// Adds to the NVIDIA devices of a machine what the library said, and what the kernel's log says of them. `seconds` is the
+/// patience that a silent library was given. Cards whose driver is not bound were not asked and stay as they are.
+pub fn merge(root: &Root, devices: &mut Vec<Device>, sweep: &Sweep, seconds: u32, kernel: &KernelFaults) {
     // MIG slices are listed anew by each answer.
     let is_slice =
         |device: &Device| device.vendor == Vendor::Nvidia && device.slice.as_ref().is_some_and(|slice| slice.kind == SliceKind::Mig);
@@ -42,18 +42,20 @@ pub fn merge(root: &Root, devices: &mut Vec<Device>, sweep: &Sweep, seconds: u32
     }
     let mut slices: Vec<(usize, Vec<Device>)> = Vec::new();
     for at in asked {
+        let logged = devices[at].pci.map(|address| kernel.of(address)).unwrap_or_default();
         let answer = match (told.get(&at), answers.remove(&at)) {
             (_, Some(answer)) => answer,
             (Some(gpu), None) => {
-                let (answer, faults) = learn(&mut devices[at], gpu);
-                let parts = cut(root, &devices[at], gpu, &kept);
+                let (answer, mut faults) = learn(&mut devices[at], gpu);
+                faults.extend(logged);
+                let parts = cut(root, &devices[at], gpu, &faults, &kept);
                 devices[at].learn(answer, faults, parts.len());
                 slices.push((at, parts));
                 continue;
             }
             (None, None) => overall(sweep, seconds),
         };
-        devices[at].learn(answer, vec![], 0);
+        devices[at].learn(answer, logged, 0);
         devices[at].links.retain(|link| link.kind != LinkKind::Nvlink);
     }
     name_ends(devices, &told.iter().map(|(at, gpu)| (*at, *gpu)).collect::<Vec<_>>());
@@ -124,7 +126,7 @@ fn learn(device: &mut Device, gpu: &Gpu) -> (Answer, Vec<Fault>) {
 }
 
 /// What is wrong with a card that answers, the worst first.
-fn judge(gpu: &Gpu, seen: &machine::Telemetry) -> Vec<Fault> {
+pub fn judge(gpu: &Gpu, seen: &machine::Telemetry) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut add = |text: String, hint: &str, blocks| faults.push(Fault { text, hint: Some(hint.into()), blocks });
     if gpu.remap.is_some_and(|remap| remap.failed) {
@@ -159,7 +161,7 @@ fn judge(gpu: &Gpu, seen: &machine::Telemetry) -> Vec<Fault> {
     faults
 }
 
-fn cut(root: &Root, card: &Device, gpu: &Gpu, kept: &BTreeMap<DeviceId, Device>) -> Vec<Device> {
+fn cut(root: &Root, card: &Device, gpu: &Gpu, faults: &[Fault], kept: &BTreeMap<DeviceId, Device>) -> Vec<Device> {
     let part = |part: &MigSlice| {
         let id = DeviceId(name(&Some(part.uuid.clone())).filter(|uuid| uuid.starts_with("MIG-"))?);
         let mut slice = Device {
@@ -182,7 +184,7 @@ fn cut(root: &Root, card: &Device, gpu: &Gpu, kept: &BTreeMap<DeviceId, Device>)
                 hint: Some("`nvidia-modprobe -f /proc/driver/nvidia/capabilities/gpuN/mig/giN/access` makes it".into()),
             },
         };
-        slice.learn(answer, judge(gpu, &telemetry::checked(gpu.telemetry.clone()).0), 0);
+        slice.learn(answer, faults.to_vec(), 0);
         Some(slice)
     };
     let mut found: Vec<Device> = gpu.slices.iter().filter_map(part).collect();

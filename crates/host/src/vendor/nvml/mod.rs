@@ -12,5 +12,6 @@ mod reply;
 
 pub use ask::{LIBRARY_VARIABLE, serve};
 pub use ask_again::{Asker, Sweep};
+pub(crate) use merge::judge;
 pub use merge::merge;
 pub use reply::{Failed, Gpu, Line, MigSlice, Nvlink, Remap};

@@ -301,6 +301,9 @@ const NO_ACCELERATORS: &[(u16, IdRange)] = &[
     (0x8086, (0x0cfe, 0x0cfe)),
 ];
 
+/// Intel's co-processors of 2012 to 2018, whose drivers are no longer kept.
+const XEON_PHI: RangeInclusive<u16> = 0x2250..=0x225f;
+
 /// An accelerator without a row: of a maker that is only listed, or of an accelerator class. Shown, never granted.
 pub fn is_unknown_accelerator(maker: u16, device: u16, class: u16) -> bool {
     if row(maker, device, class).is_some() || EMULATED.contains(&maker) {
@@ -314,7 +317,7 @@ pub fn is_unknown_accelerator(maker: u16, device: u16, class: u16) -> bool {
     match class {
         0x1200 => true,
         // Co-processors of the large makers are compression and packet engines.
-        0x0b40 => !known_maker,
+        0x0b40 => !known_maker || (maker == 0x8086 && XEON_PHI.contains(&device)),
         _ => listed && matches!(class >> 8, 0x00 | 0x03 | 0x11 | 0x12 | 0xff),
     }
 }

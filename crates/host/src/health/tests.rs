@@ -1,0 +1,114 @@
+use super::*;
+use machine::ladder::{Evidence, climb};
+use machine::{Bytes, DeviceClass, Health as Standing, StopKind};
+use std::fs;
+
+fn device(vendor: Vendor, class: DeviceClass, driver: &str, address: &str) -> Device {
+    let ladder = climb(&Evidence { driver: Some(driver.into()), drivers: vec![driver.into()], ..Evidence::default() });
+    Device {
+        id: DeviceId(address.into()),
+        vendor,
+        class,
+        driver: Some(driver.into()),
+        pci: address.parse().ok(),
+        health: ladder.health(),
+        ladder,
+        ..Device::default()
+    }
+}
+
+fn npu() -> Device {
+    device(Vendor::Ascend, DeviceClass::Npu, "devdrv_device_driver", "0000:c1:00.0")
+}
+
+#[test]
+fn the_drivers_files_are_the_librarys_rung_where_the_table_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("sys/bus/pci/devices/0000:05:00.0");
+    fs::create_dir_all(&folder).unwrap();
+    for (file, text) in
+        [("vendor", "0x1da3"), ("device", "0x1020"), ("class", "0x120000"), ("status", "Malfunction"), ("clk_cur_freq_mhz", "1650")]
+    {
+        fs::write(folder.join(file), text).unwrap();
+    }
+    let mut devices = vec![device(Vendor::Gaudi, DeviceClass::Npu, "habanalabs", "0000:05:00.0")];
+    let mut health = Health::new(Root::at(dir.path()), None, Duration::from_secs(10));
+    let figures = health.ask(&mut devices);
+    assert_eq!(figures[&devices[0].id].clock_mhz, Some(1650));
+    let stop = devices[0].ladder.stop.clone().unwrap();
+    assert_eq!(
+        (devices[0].ladder.reached, stop.kind, stop.reason.as_str()),
+        (Rung::Library, StopKind::Fault, "the driver calls it \"Malfunction\"")
+    );
+    assert!(matches!(devices[0].health, Standing::Unusable(_)));
+    fs::write(folder.join("status"), "Operational").unwrap();
+    health.ask(&mut devices);
+    assert_eq!((devices[0].ladder.reached, devices[0].health.is_ready()), (Rung::Healthy, true));
+}
+
+#[test]
+fn each_way_a_tool_can_fail_is_told_apart() {
+    let tool = tools::tool("npu-smi").unwrap();
+    let told = |busy| Told { pci: npu().pci, telemetry: Telemetry { busy_percent: Some(busy), ..Telemetry::default() }, ..Told::default() };
+    for (answer, kind, ready) in [
+        (Err(Silence::NotStarted("no such file".into())), Some(StopKind::LibraryMissing), true),
+        (Err(Silence::Hung), Some(StopKind::ProbeHung), true),
+        (Err(Silence::Crashed(11)), Some(StopKind::ProbeCrashed), true),
+        (Err(Silence::TooMuch), Some(StopKind::ProbeNonsense), true),
+        (Ok(vec![]), Some(StopKind::ProbeNonsense), true),
+        (Ok(vec![told(900)]), Some(StopKind::ProbeNonsense), true),
+        (Ok(vec![told(90)]), None, true),
+    ] {
+        let mut devices = vec![npu()];
+        let mut figures = BTreeMap::new();
+        by_tool(&mut devices, tool, &answer, Duration::from_secs(10), &mut figures, &KernelFaults::default());
+        let found = devices[0].ladder.stop.as_ref().map(|stop| stop.kind);
+        assert_eq!((found, devices[0].health.is_ready()), (kind, ready), "{answer:?}");
+    }
+    assert_eq!(wanted_tools(&[npu()]).len(), 1);
+}
+
+#[test]
+fn slices_share_what_is_said_of_their_card() {
+    let mut card = device(Vendor::Amd, DeviceClass::Gpu, "amdgpu", "0000:05:00.0");
+    card.divide(1);
+    let slice = machine::Slice { kind: machine::SliceKind::Partition, parent: card.id.clone(), profile: "CPX 0".into() };
+    let part = Device {
+        id: DeviceId("XCP".into()),
+        slice: Some(slice),
+        memory: Some(Bytes::gib(24)),
+        ..device(Vendor::Amd, DeviceClass::Gpu, "amdgpu", "0000:05:00.0")
+    };
+    let mut devices = vec![card, part];
+    let look = Look {
+        id: devices[0].id.clone(),
+        telemetry: Telemetry { busy_percent: Some(1), ..Telemetry::default() },
+        bad_state: None,
+        by_driver: true,
+    };
+    by_drivers(&mut devices, vec![look], &KernelFaults::default());
+    assert_eq!((devices[0].ladder.reached, devices[0].health.is_ready()), (Rung::Healthy, false));
+    assert_eq!((devices[1].ladder.reached, devices[1].health.is_ready()), (Rung::Healthy, true));
+}
+
+#[test]
+fn a_captured_log_is_part_of_the_ladder() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let at = dir.path().join(path);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(at, text).unwrap();
+    };
+    write("ashlar/kernel.log", "3,1,5000000,-;NVRM: Xid (PCI:0000:3b:00): 74, pid='<unknown>', NVLink: fatal error\n");
+    let card = |address| device(Vendor::Nvidia, DeviceClass::Gpu, "nvidia", address);
+    let mut devices = vec![card("0000:3b:00.0"), card("0000:5e:00.0")];
+    let mut health = Health::new(Root::at(dir.path()), None, Duration::from_secs(10));
+    assert_eq!(health.log_unread(), None);
+    for _ in 0..2 {
+        health.ask(&mut devices);
+        let stop = devices[0].ladder.stop.clone().unwrap();
+        assert_eq!((stop.kind, stop.blocks), (StopKind::Fault, false));
+        assert_eq!(stop.reason, "kernel log: an NVLink error (Xid 74), once, at [5.000000]");
+        assert!(devices[0].health.is_ready() && devices[1].ladder.stop.is_none());
+    }
+}
