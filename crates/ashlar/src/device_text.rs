@@ -255,6 +255,13 @@ pub fn full(device: &Device, all: &[Device], telemetry: Option<&Telemetry>, styl
         let down = if link.down > 0 { format!(", {} down", link.down) } else { String::new() };
         line(link.kind.name(), Some(format!("{} x{}{rate}{down}", to, link.lanes)));
     }
+    line(
+        "link domain",
+        device
+            .domain
+            .as_ref()
+            .map(|domain| format!("{} clique {}{}", domain.cluster, domain.clique, if domain.ready { "" } else { ", not joined yet" })),
+    );
     if let Some(telemetry) = telemetry {
         now(telemetry, &mut line);
     }

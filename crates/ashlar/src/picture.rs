@@ -9,8 +9,14 @@ pub mod devices;
 pub mod hardware;
 #[path = "picture/holders.rs"]
 mod holders;
+#[path = "picture/iommu.rs"]
+mod iommu;
 #[path = "picture/line.rs"]
 mod line;
+#[path = "picture/links.rs"]
+mod links;
+#[path = "picture/slices.rs"]
+mod slices;
 #[cfg(test)]
 #[path = "picture/tests.rs"]
 mod tests;
@@ -32,7 +38,7 @@ pub fn draw(view: &MachineView, width: usize, colour: bool, unicode: bool) -> St
     let style = Style { width: width.clamp(NARROWEST, WIDEST), colour, unicode };
     let picture = Picture { view, machine: &view.machine, holders: Holders::of(view), style };
     let mut out = String::new();
-    let sections = [picture.header(), picture.boxes(), picture.elsewhere(), picture.legend()];
+    let sections = [picture.header(), picture.boxes(), picture.elsewhere(), picture.links(), picture.legend()];
     for line in sections.into_iter().flatten() {
         line.fit(style.width, style).print(style, &mut out);
     }
@@ -90,8 +96,9 @@ impl Picture<'_> {
         if !ready.is_empty() {
             totals.push(of(Paint::Plain, format!("{free} of {} free", count(ready.len(), "device"))));
         }
-        if ready.len() < machine.devices.len() {
-            totals.push(of(Paint::Bad, format!("{} not usable", count(machine.devices.len() - ready.len(), "device"))));
+        let bad = machine.devices.iter().filter(|device| !device.health.is_ready() && !slices::is_divided(device)).count();
+        if bad > 0 {
+            totals.push(of(Paint::Bad, format!("{} not usable", count(bad, "device"))));
         }
         totals
     }
@@ -167,7 +174,7 @@ impl Picture<'_> {
         let alone = self.machine.numa.len() == 1;
         let here = |numa: Option<u32>| numa == Some(node.id) || (alone && !self.is_node(numa));
         lines.extend(
-            self.machine.devices.iter().filter(|device| here(device.numa)).flat_map(|device| self.device(device, room - 2)).map(indented),
+            self.machine.devices.iter().filter(|device| here(device.numa)).flat_map(|device| self.card(device, room - 2)).map(indented),
         );
         let nics: Vec<&Nic> = self.machine.nics.iter().filter(|nic| here(nic.numa)).collect();
         lines.extend(self.nics(&nics, room - 2).into_iter().map(indented));
@@ -241,12 +248,13 @@ impl Picture<'_> {
     fn device(&self, device: &Device, room: usize) -> Vec<Line> {
         let name = |device: &Device| format!("{} {} {}", class(device.class), device.vendor, device.index);
         let model = |device: &Device| tidy(&device.model);
-        let first = self.machine.devices.iter().map(|device| name(device).len()).max().unwrap_or(0);
+        let first = self.machine.devices.iter().filter(|device| device.slice.is_none()).map(|device| name(device).len()).max().unwrap_or(0);
         let most = if self.style.width >= 100 { 32 } else { 24 };
         let second = self.machine.devices.iter().map(|device| line::width(&model(device))).max().unwrap_or(0).min(most);
         let mut line = Line::new();
         let holders = self.holders.device(device);
         let (mark, paint) = match (&device.health, holders) {
+            (Health::Unusable(_), _) if slices::is_divided(device) => (self.style.pick("▣", "/"), Paint::Faint),
             (Health::Unusable(_), _) => (self.style.pick("✗", "x"), Paint::Bad),
             (Health::Ready, [run, ..]) => (self.style.pick("■", "*"), Paint::Holder(*run)),
             (Health::Ready, []) => (self.style.pick("□", "o"), Paint::Plain),
@@ -268,6 +276,9 @@ impl Picture<'_> {
                 lines[0].add(Paint::Faint, "free");
             }
             Health::Ready => {}
+            Health::Unusable(_) if slices::is_divided(device) => {
+                lines[0].add(Paint::Faint, "divided");
+            }
             Health::Unusable(why) if lines[0].width() + line::width(why) <= room => {
                 lines[0].add(Paint::Bad, why);
             }
@@ -313,7 +324,7 @@ impl Picture<'_> {
         }
         let room = self.style.width - 4;
         let placeless = self.machine.devices.iter().filter(|device| !self.is_node(device.numa));
-        let mut inside: Vec<Line> = placeless.flat_map(|device| self.device(device, room)).collect();
+        let mut inside: Vec<Line> = placeless.flat_map(|device| self.card(device, room)).collect();
         let nics: Vec<&Nic> = self.machine.nics.iter().filter(|nic| !self.is_node(nic.numa)).collect();
         inside.extend(self.nics(&nics, room));
         let mut title = Line::new();

@@ -8,7 +8,7 @@
 
 mod script;
 
-pub use script::{Act, Gpu, Mig, Nvlink, Script};
+pub use script::{Act, Fabric, Gpu, Mig, Nvlink, Script};
 
 use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::sync::OnceLock;
@@ -28,6 +28,27 @@ const SUCCESS: u32 = 0;
 const INVALID_ARGUMENT: u32 = 2;
 const NOT_SUPPORTED: u32 = 3;
 const NOT_FOUND: u32 = 6;
+const VERSION_MISMATCH: u32 = 25;
+
+/// `nvmlGpuFabricInfo_v3_t` and `nvmlGpuFabricInfo_t` of nvml.h.
+#[repr(C)]
+pub struct FabricV3 {
+    version: u32,
+    cluster: [u8; 16],
+    status: u32,
+    clique: u32,
+    state: u8,
+    mask: u32,
+    health: u8,
+}
+
+#[repr(C)]
+pub struct FabricV1 {
+    cluster: [u8; 16],
+    status: u32,
+    clique: u32,
+    state: u8,
+}
 
 type Handle = *mut c_void;
 
@@ -332,6 +353,28 @@ export! {
             let (gpu_slices, memory_mb) = (slice.sevenths, slice.memory_mb);
             give(place, Attributes { multiprocessors: 16, engines: [0; 5], gpu_slices, compute_slices: gpu_slices, memory_mb })
         })
+    }
+    fn nvmlDeviceGetGpuFabricInfoV(device: Handle, place: *mut FabricV3) {
+        match card(device).and_then(|gpu| gpu.fabric.as_ref()) {
+            Some(fabric) if !fabric.old => {
+                let version = place.cast::<u32>().read();
+                if version != size_of::<FabricV3>() as u32 | 3 << 24 {
+                    return VERSION_MISMATCH;
+                }
+                let Fabric { cluster, clique, state, status, health, .. } = fabric.clone();
+                give(place, FabricV3 { version, cluster, status, clique, state, mask: 0, health })
+            }
+            _ => NOT_SUPPORTED,
+        }
+    }
+    fn nvmlDeviceGetGpuFabricInfo(device: Handle, place: *mut FabricV1) {
+        match card(device).and_then(|gpu| gpu.fabric.as_ref()) {
+            Some(fabric) => {
+                let Fabric { cluster, clique, state, status, .. } = fabric.clone();
+                give(place, FabricV1 { cluster, status, clique, state })
+            }
+            None => NOT_SUPPORTED,
+        }
     }
     fn nvmlDeviceGetNvLinkState(device: Handle, link: c_uint, place: *mut c_uint) {
         match card(device).and_then(|gpu| gpu.nvlinks.get(link as usize)) {

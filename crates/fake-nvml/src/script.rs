@@ -57,6 +57,7 @@ pub struct Gpu {
     pub remap: (u32, u32, u32, u32),
     pub mig: Option<Vec<Mig>>,
     pub nvlinks: Vec<Nvlink>,
+    pub fabric: Option<Fabric>,
     /// Asking for this card's handle, or for its temperature.
     pub handle: Act,
     pub sensor: Act,
@@ -85,6 +86,7 @@ impl Default for Gpu {
             remap: (0, 0, 0, 0),
             mig: None,
             nvlinks: vec![],
+            fabric: None,
             handle: Act::Answer,
             sensor: Act::Answer,
         }
@@ -106,6 +108,19 @@ pub struct Mig {
 pub struct Nvlink {
     pub up: bool,
     pub to: String,
+}
+
+/// What the fabric manager did with the card.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fabric {
+    pub cluster: [u8; 16],
+    pub clique: u32,
+    pub state: u8,
+    pub status: u32,
+    pub health: u8,
+    /// A driver that knows only the structure without a version.
+    pub old: bool,
 }
 
 impl Script {

@@ -1,6 +1,6 @@
 //! One accelerator.
 
-use crate::{Bytes, Ladder, PeerLink, ladder};
+use crate::{Bytes, Ladder, LinkDomain, PeerLink, ladder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -230,6 +230,9 @@ pub struct Device {
     /// Ways to other devices that do not lead over the host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<PeerLink>,
+    /// The links that lead to other machines, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<LinkDomain>,
     #[serde(default)]
     pub ladder: Ladder,
     /// Facts of the vendor table that this device rests on and that nobody has confirmed on hardware or in a driver's source.
@@ -270,6 +273,7 @@ impl Default for Device {
             nearest_nic: None,
             slice: None,
             links: vec![],
+            domain: None,
             ladder: Ladder::default(),
             unverified: vec![],
         }

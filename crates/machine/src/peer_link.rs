@@ -42,3 +42,15 @@ pub struct PeerLink {
     #[serde(default)]
     pub down: u32,
 }
+
+/// The domain of NVLinks over several machines that a device belongs to, such as a rack of 72 (NVIDIA's NVML API reference,
+/// `nvmlGpuFabricInfo`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LinkDomain {
+    /// UUID of the domain.
+    pub cluster: String,
+    /// Members of one clique reach each other's memory.
+    pub clique: u32,
+    /// Whether the fabric manager has joined the device.
+    pub ready: bool,
+}

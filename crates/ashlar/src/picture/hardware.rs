@@ -17,20 +17,20 @@ pub fn draw(topology: &Topology, width: usize, colour: bool, unicode: bool) -> S
     let style = Style { width: width.clamp(NARROWEST, WIDEST), colour, unicode };
     let hardware = Hardware { topology, style };
     let mut out = String::new();
-    let sections = [hardware.processors(), hardware.memory(), hardware.buses(), hardware.findings()];
+    let sections = [hardware.processors(), hardware.memory(), hardware.buses(), hardware.iommu(), hardware.findings()];
     for line in sections.into_iter().flatten() {
         line.fit(style.width, style).print(style, &mut out);
     }
     out
 }
 
-struct Hardware<'t> {
-    topology: &'t Topology,
-    style: Style,
+pub(super) struct Hardware<'t> {
+    pub(super) topology: &'t Topology,
+    pub(super) style: Style,
 }
 
 /// One piece of text as a line.
-fn text(paint: Paint, words: impl AsRef<str>) -> Line {
+pub(super) fn text(paint: Paint, words: impl AsRef<str>) -> Line {
     let mut line = Line::new();
     line.add(paint, words);
     line
@@ -153,6 +153,9 @@ impl Hardware<'_> {
     /// A matrix where it fits, else a sentence for each row.
     fn distances(&self, matrix: &Distances) -> Vec<Line> {
         let nodes = &matrix.nodes;
+        if let Some(same) = same_everywhere(matrix).filter(|_| nodes.len() > 4) {
+            return vec![text(Paint::Plain, format!("distance {same} from each node to each other"))];
+        }
         let cell = matrix.values.iter().chain(nodes.iter().map(|node| u64::from(*node)).collect::<Vec<_>>().iter()).max().copied();
         let cell = cell.unwrap_or(0).to_string().len() + 1;
         let number = nodes.iter().max().map_or(1, |node| node.to_string().len());
@@ -247,6 +250,13 @@ impl Hardware<'_> {
         let title = text(Paint::Strong, format!("{} in the picture", count(findings.len(), "gap")));
         if inside.is_empty() { inside } else { framed(self.style, title, inside) }
     }
+}
+
+/// The distance between different nodes where it is the same for all.
+fn same_everywhere(matrix: &Distances) -> Option<u64> {
+    let pairs = || matrix.nodes.iter().flat_map(|from| matrix.nodes.iter().filter(move |to| *to != from).map(move |to| (*from, *to)));
+    let first = pairs().next().and_then(|(from, to)| matrix.get(from, to))?;
+    pairs().all(|(from, to)| matrix.get(from, to) == Some(first)).then_some(first)
 }
 
 fn kind_name(kind: MemoryKind) -> &'static str {

@@ -218,3 +218,39 @@ fn an_empty_machine_and_grants_of_things_that_are_gone() {
     view.held = vec![held("1-1", "gone", "ada", "500-600", &[7], Bytes::gib(900), "77")];
     fits(&view);
 }
+
+#[test]
+fn slices_links_and_domains_are_told_in_a_few_lines() {
+    use machine::{LinkDomain, LinkKind, PeerLink, Slice, SliceKind};
+    let mut board = machine("dgx", 2, 1, 8, 1, Bytes::gib(512));
+    let switch = |down| PeerLink { kind: LinkKind::Nvlink, to: None, lanes: 18 - down, mb_per_s: None, down };
+    let domain = LinkDomain { cluster: "c0ffee00-0000-0000-0000-000000000000".into(), clique: 3, ready: true };
+    board.devices =
+        (0..4).map(|at| Device { links: vec![switch(u32::from(at == 3))], domain: Some(domain.clone()), ..gpu(at, at / 2) }).collect();
+    let mut cards = board.devices.split_off(0);
+    use machine::ladder::{Evidence, climb};
+    cards[1].ladder = climb(&Evidence { driver: Some("x".into()), drivers: vec!["x".into()], ..Evidence::default() });
+    cards[1].divide(3);
+    let slice = |at: u32, profile: &str, gib| Device {
+        id: DeviceId(format!("MIG-{at}")),
+        memory: Some(Bytes::gib(gib)),
+        slice: Some(Slice { kind: SliceKind::Mig, parent: DeviceId("GPU-1".into()), profile: profile.into() }),
+        links: vec![],
+        ..gpu(1, 0)
+    };
+    let slices = [slice(0, "1g.10gb", 10), slice(1, "1g.10gb", 10), slice(2, "3g.40gb", 40)];
+    let rest = cards.split_off(2);
+    board.devices = cards.into_iter().chain(slices).chain(rest).collect();
+    let peers = |me: u32| {
+        (8..12).filter(move |to| *to != me).map(|to| PeerLink {
+            kind: LinkKind::Xgmi,
+            to: Some(DeviceId(format!("GPU-{to}"))),
+            lanes: 1,
+            mb_per_s: Some(64_000),
+            down: 0,
+        })
+    };
+    board.devices.extend((8..12).map(|at| Device { vendor: Vendor::Amd, links: peers(at).collect(), ..gpu(at, 1) }));
+    let view = MachineView { machine: board, held: vec![], now: Time::default() };
+    insta::assert_snapshot!(draw(&view, 100, false, true));
+}

@@ -109,6 +109,7 @@ fn restrict(options: &Options, cpus: Option<CpuSet>, nodes: Option<CpuSet>, topo
 
 fn look_at_devices(root: &Root, options: &Options, topology: &mut Topology) {
     topology.pci = pci::tree(root);
+    topology.iommu_types = iommu_types(root, &topology.pci);
     let all = options.io == Io::All;
     let wanted = |function: &PciFunction| {
         // A bridge whose buses make no sense leads nowhere.
@@ -148,4 +149,13 @@ fn findings(root: &Root, topology: &mut Topology) {
 /// An object of the operating system's numbering: `-1` and other signs of not knowing are `None`.
 fn numbered(kind: Kind, number: Option<i64>, cpus: CpuSet) -> Object {
     Object::of(kind, number.and_then(|number| u32::try_from(number).ok()), cpus)
+}
+
+/// Types of the IOMMU groups that functions of the bus are in (Documentation/ABI/testing/sysfs-kernel-iommu_groups).
+fn iommu_types(root: &Root, tree: &machine::PciTree) -> std::collections::BTreeMap<u32, String> {
+    let mut groups: Vec<u32> = tree.functions().iter().filter_map(|function| function.iommu_group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    let kind = |group: u32| Some((group, root.text(&format!("sys/kernel/iommu_groups/{group}/type"))?));
+    groups.into_iter().filter_map(kind).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! This program is also the child that loads the library: `--child LIBRARY`.
 
-use fake_nvml::{Act, Gpu, Mig, Script};
+use fake_nvml::{Act, Fabric, Gpu, Mig, Script};
 use host::Root;
 use host::child::Silence;
 use host::vendor::nvml::{self, Asker, Sweep};
@@ -26,6 +26,7 @@ const CASES: &[Case] = &[
     ("lies are caught", lies_are_caught),
     ("a library that shouts", a_library_that_shouts),
     ("faults are judged", faults_are_judged),
+    ("domains over machines are told", domains_over_machines_are_told),
     ("a child that is kept answers again and recovers", a_child_that_is_kept_answers_again_and_recovers),
 ];
 
@@ -287,4 +288,25 @@ fn a_child_that_is_kept_answers_again_and_recovers() {
     // The child that lives still plays the old script; the one after its next crash does not.
     let sweeps = (1..200).find(|_| asker.sweep(true).gpus.len() == 2);
     assert_eq!(sweeps, Some(90), "thirty sweeps, then twice as many");
+}
+
+fn domains_over_machines_are_told() {
+    let rack = |state, status, old| Some(Fabric { cluster: [0xab; 16], clique: 7, state, status, health: 1, old });
+    let mut script = Script::board(6);
+    script.gpus[0].fabric = rack(3, 0, false);
+    script.gpus[1].fabric = rack(3, 0, true);
+    script.gpus[2].fabric = rack(2, 0, false);
+    script.gpus[3].fabric = rack(3, 999, false);
+    // A board whose links stay within the machine.
+    script.gpus[4].fabric = Some(Fabric { state: 3, health: 3, ..Fabric::default() });
+    let devices = merged(6, &Played::new(&script).sweep(LONG));
+    let domain = machine::LinkDomain { cluster: "abababab-abab-abab-abab-abababababab".into(), clique: 7, ready: true };
+    assert_eq!(devices[..2].iter().map(|device| device.domain.as_ref()).collect::<Vec<_>>(), [Some(&domain); 2]);
+    assert_eq!(ready(&devices), [true, true, false, false, true, true]);
+    let reason = |at: usize| devices[at].ladder.stop.as_ref().map_or("", |stop| stop.reason.as_str());
+    assert!(reason(2).contains("still joining") && reason(3).contains("error 999") && reason(4).contains("less than their capacity"));
+    assert_eq!((devices[4].domain.clone(), devices[5].domain.clone()), (None, None));
+    let machine = machine::Machine { devices, ..machine::Machine::default() };
+    let [rack] = &machine.domains()[..] else { panic!("one clique") };
+    assert_eq!((rack.members.len(), rack.ready), (4, false));
 }

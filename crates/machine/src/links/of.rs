@@ -1,6 +1,6 @@
 //! The graph of a machine that was looked at, and what a scorer asks of it.
 
-use super::{Accelerator, CpuKind, Distance, HostPart, Link, LinkGraph, NetPort, Vertex};
+use super::{Accelerator, CpuKind, Distance, FabricDomain, HostPart, Link, LinkGraph, NetPort, Vertex};
 use crate::{Device, DeviceId, InfinibandPort, LinkKind, Machine, PciAddress, PciFunction, PciPort, PciRate, PciTree};
 
 /// Class of an InfiniBand controller (PCI Code and ID Assignment, network controller 02h, sub-class 07h).
@@ -46,6 +46,7 @@ impl LinkGraph {
             graph.place(tree, card.address, card.numa, cpu);
         }
         graph.links = whole().flat_map(|device| links(machine, device)).collect();
+        graph.domains = machine.domains();
         graph
     }
 
@@ -143,6 +144,27 @@ fn links(machine: &Machine, device: &Device) -> Vec<Link> {
 pub(super) const SWITCH_OF_LINKS: u32 = 0x06_8000;
 
 impl Machine {
+    /// The domains of links over several machines that devices of this one belong to, each clique once.
+    pub fn domains(&self) -> Vec<FabricDomain> {
+        let mut found: Vec<FabricDomain> = Vec::new();
+        for device in self.devices.iter().filter(|device| device.slice.is_none()) {
+            let Some(domain) = &device.domain else { continue };
+            match found.iter_mut().find(|known| (&known.cluster, known.clique) == (&domain.cluster, domain.clique)) {
+                Some(known) => {
+                    known.members.push(device.id.clone());
+                    known.ready &= domain.ready;
+                }
+                None => found.push(FabricDomain {
+                    cluster: domain.cluster.clone(),
+                    clique: domain.clique,
+                    members: vec![device.id.clone()],
+                    ready: domain.ready,
+                }),
+            }
+        }
+        found
+    }
+
     /// How far two devices are from each other: links between them first, else the way over PCI. A slice is where its card
     /// is.
     pub fn distance(&self, a: &DeviceId, b: &DeviceId) -> Distance {

@@ -179,3 +179,20 @@ fn a_file_that_claims_a_circle_ends() {
     assert_eq!(graph.way(at("0000:01:00.0"), at("0000:03:00.0")).distance, Distance::Unknown);
     assert!(!nccl::write(&graph).is_empty());
 }
+
+#[test]
+fn domains_over_machines_list_each_clique_once() {
+    let member = |address: &str, clique, ready| Device {
+        domain: Some(crate::LinkDomain { cluster: "c0ffee".into(), clique, ready }),
+        ..device(address, 0)
+    };
+    let devices =
+        vec![member("0000:01:00.0", 1, true), member("0000:02:00.0", 2, true), member("0000:03:00.0", 1, false), device("0000:04:00.0", 0)];
+    let machine = Machine { devices, ..Machine::default() };
+    let found: Vec<(u32, usize, bool)> =
+        machine.domains().iter().map(|domain| (domain.clique, domain.members.len(), domain.ready)).collect();
+    assert_eq!(found, [(1, 2, false), (2, 1, true)]);
+    let graph = LinkGraph::of(&machine, &PciTree::default(), &CpuKind::default());
+    assert_eq!(graph.domains, machine.domains());
+    assert!(!graph.domains[0].reaches(&graph.domains[1]) && graph.domains[1].reaches(&graph.domains[1]));
+}

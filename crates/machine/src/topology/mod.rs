@@ -18,6 +18,7 @@ pub use object::{Cache, CacheKind, GroupKind, Kind, NodeMemory, Object, OsDevice
 
 use crate::{Bytes, CpuSet, PciTree};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One machine in full: the tree, and what is known between its objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Topology {
     /// Kinds of cores where they differ, the most efficient first.
     pub cpu_kinds: Vec<CpuKind>,
     pub pci: PciTree,
+    /// What the kernel does to the addresses of each IOMMU group, in its own words: `identity`, `DMA`, `DMA-FQ`, `blocked`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub iommu_types: BTreeMap<u32, String>,
     /// What is known of the system as a whole: kernel, architecture, page sizes.
     pub infos: Vec<(String, String)>,
     /// CPUs and memory nodes that control groups leave to this process.

@@ -158,3 +158,35 @@ fn tiers_kinds_and_gaps() {
     topology.findings = (0..10).map(|number| format!("sys/file{number}: Permission denied")).collect();
     insta::assert_snapshot!(draw(&topology, 80, false, true));
 }
+
+#[test]
+fn iommu_groups_are_counted_and_shared_ones_named() {
+    let mut topology = server(2, 4);
+    let functions: Vec<PciFunction> = topology
+        .pci
+        .functions()
+        .iter()
+        .cloned()
+        .enumerate()
+        .map(|(at, function)| PciFunction { iommu_group: Some(if function.ids.vendor == 0x10de { 1 } else { at as u32 + 10 }), ..function })
+        .collect();
+    let other: Vec<u32> = functions.iter().filter_map(|function| function.iommu_group).filter(|group| *group > 1).collect();
+    topology.iommu_types = other.into_iter().map(|group| (group, "identity".to_owned())).chain([(1, "DMA-FQ".to_owned())]).collect();
+    topology.pci = PciTree::new(functions);
+    let text = draw(&topology, 100, false, true);
+    let section: Vec<&str> = text.lines().skip_while(|line| !line.contains("IOMMU")).collect();
+    assert!(section[1].contains("1 DMA-FQ (translated, flushed lazily)") && section[1].contains("identity (addresses pass as they are)"));
+    assert!(section[2].contains("group 1 is shared: 13:00.0 14:00.0"), "{section:?}");
+    topology.iommu_types.clear();
+    assert!(draw(&topology, 100, false, true).contains("of unknown type"));
+}
+
+#[test]
+fn equal_distances_are_one_sentence() {
+    let mut topology = server(8, 16);
+    let nodes: Vec<u32> = (0..8).collect();
+    let values = nodes.iter().flat_map(|a| nodes.iter().map(move |b| if a == b { 10 } else { 20 })).collect();
+    topology.distances = vec![Distances { name: "NUMALatency".into(), nodes: nodes.clone(), values }];
+    let text = draw(&topology, 100, false, true);
+    assert!(text.contains("distance 20 from each node to each other") && !text.contains("node 7  "), "{text}");
+}

@@ -4,7 +4,7 @@
 //! the indexes of cards to leave out. Names and units are those of NVIDIA's NVML API reference.
 #![allow(unsafe_code)]
 
-use super::reply::{Failed, Gpu, Line, MigSlice, Nvlink, Remap};
+use super::reply::{Fabric, Failed, Gpu, Line, MigSlice, Nvlink, Remap};
 use machine::telemetry::PcieLink;
 use machine::{Bytes, Telemetry};
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
@@ -110,6 +110,7 @@ fn gpu(nvml: &Nvml, device: &Device, index: u32, full: bool) -> Result<Gpu, Nvml
         return Err(NvmlError::GpuLost);
     }
     gpu.remap = remapped(nvml, device);
+    gpu.fabric = fabric(nvml, device);
     if full {
         gpu.uuid = device.uuid().ok();
         gpu.name = device.name().ok();
@@ -237,4 +238,43 @@ fn remapped(nvml: &Nvml, device: &Device) -> Option<Remap> {
     // SAFETY: see above.
     let code = unsafe { call(device.handle(), &mut corrected, &mut uncorrected, &mut pending, &mut failed) };
     (code == 0).then_some(Remap { corrected, uncorrected, pending: pending != 0, failed: failed != 0 })
+}
+
+/// Newer drivers answer with a structure that has a version in it, older ones of 12.x with one that has none.
+fn fabric(nvml: &Nvml, device: &Device) -> Option<Fabric> {
+    const VERSION: u32 = 3;
+    if let Ok(call) = nvml.lib().nvmlDeviceGetGpuFabricInfoV.as_ref() {
+        // SAFETY: a structure of numbers, for which zero is a value; then see above.
+        let (code, told) = unsafe {
+            let mut told = zero_for(call);
+            // NVML_STRUCT_VERSION of nvml.h: the size, and the version in the highest byte.
+            told.version = size_of_val(&told) as u32 | VERSION << 24;
+            (call(device.handle(), &mut told), told)
+        };
+        if code == 0 {
+            return Some(Fabric {
+                cluster: told.clusterUuid,
+                clique: told.cliqueId,
+                state: told.state,
+                status: told.status,
+                health: told.healthSummary,
+            });
+        }
+    }
+    let call = nvml.lib().nvmlDeviceGetGpuFabricInfo.as_ref().ok()?;
+    // SAFETY: as above.
+    let (code, told) = unsafe {
+        let mut told = zero_for(call);
+        (call(device.handle(), &mut told), told)
+    };
+    (code == 0).then_some(Fabric { cluster: told.clusterUuid, clique: told.cliqueId, state: told.state, status: told.status, health: 0 })
+}
+
+/// An empty answer of the kind that a function fills.
+///
+/// # Safety
+/// The kind is a structure of numbers, for which zero is a value.
+unsafe fn zero_for<D, T>(_: &unsafe extern "C" fn(D, *mut T) -> u32) -> T {
+    // SAFETY: the caller's promise.
+    unsafe { std::mem::zeroed() }
 }

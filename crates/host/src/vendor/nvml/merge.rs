@@ -1,7 +1,7 @@
 //! From what the library says to devices: names, slices, links, and where each card stands.
 
 use super::ask_again::Sweep;
-use super::reply::{Gpu, MigSlice};
+use super::reply::{Fabric, Gpu, MigSlice};
 use crate::Root;
 use crate::child::Silence;
 use crate::vendor::nvidia;
@@ -117,6 +117,7 @@ fn learn(device: &mut Device, gpu: &Gpu) -> (Answer, Vec<Fault>) {
         None => {}
     }
     device.links.retain(|link| link.kind != LinkKind::Nvlink);
+    device.domain = gpu.fabric.as_ref().and_then(Fabric::domain);
     let faults = judge(gpu, &seen);
     match wrong.is_empty() {
         true => (Answer::Fine, faults),
@@ -142,6 +143,25 @@ pub fn judge(gpu: &Gpu, seen: &machine::Telemetry) -> Vec<Fault> {
             "reset it once nothing uses it: `nvidia-smi --gpu-reset -i ID`",
             false,
         );
+    }
+    let not_joined = "CUDA fails with error 802 until it is: `systemctl status nvidia-fabricmanager`, and its log";
+    match gpu.fabric.as_ref().map(|fabric| (fabric.state, fabric.status, fabric.health)) {
+        Some((1, ..)) => add("the fabric manager has not begun to join it to the NVLink switches".into(), not_joined, true),
+        Some((2, ..)) => add("the fabric manager is still joining it to the NVLink switches".into(), not_joined, true),
+        Some((3, status, _)) if status != 0 => {
+            add(format!("the fabric manager could not join it to the NVLink switches (error {status})"), not_joined, true);
+        }
+        Some((3, _, 2)) => {
+            add("its links to the NVLink switches are unhealthy".into(), "`nvidia-smi -q` under \"Fabric\" tells more", false)
+        }
+        Some((3, _, 3)) => {
+            add(
+                "its links to the NVLink switches have less than their capacity".into(),
+                "`nvidia-smi -q` under \"Fabric\" tells more",
+                false,
+            );
+        }
+        _ => {}
     }
     let down = gpu.nvlinks.iter().filter(|link| !link.up).count();
     if down > 0 && down < gpu.nvlinks.len() {

@@ -14,4 +14,4 @@ pub use ask::{LIBRARY_VARIABLE, serve};
 pub use ask_again::{Asker, Sweep};
 pub(crate) use merge::judge;
 pub use merge::merge;
-pub use reply::{Failed, Gpu, Line, MigSlice, Nvlink, Remap};
+pub use reply::{Fabric, Failed, Gpu, Line, MigSlice, Nvlink, Remap};

@@ -1,6 +1,6 @@
 //! What the child that asks NVML writes: one JSON value a line.
 
-use machine::{Bytes, PciAddress, Telemetry};
+use machine::{Bytes, LinkDomain, PciAddress, Telemetry};
 use serde::{Deserialize, Serialize};
 
 /// One line.
@@ -63,6 +63,8 @@ pub struct Gpu {
     pub slices: Vec<MigSlice>,
     #[serde(default)]
     pub nvlinks: Vec<Nvlink>,
+    #[serde(default)]
+    pub fabric: Option<Fabric>,
 }
 
 impl Gpu {
@@ -107,4 +109,34 @@ pub struct Nvlink {
     /// PCI address at the other end: a card, or a switch.
     #[serde(default)]
     pub to: Option<String>,
+}
+
+/// Where a card stands with the fabric manager, on boards with NVLink switches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fabric {
+    /// The domain's UUID; all zero where the links stay within the machine.
+    pub cluster: [u8; 16],
+    pub clique: u32,
+    /// `NVML_GPU_FABRIC_STATE_*`: 0 not supported, 1 not started, 2 in progress, 3 completed.
+    pub state: u8,
+    /// An `nvmlReturn_t`: how joining ended, where it is completed.
+    pub status: u32,
+    /// `NVML_GPU_FABRIC_HEALTH_SUMMARY_*`: 1 healthy, 2 unhealthy, 3 limited capacity; 0 where the driver does not tell.
+    #[serde(default)]
+    pub health: u8,
+}
+
+impl Fabric {
+    /// The domain over several machines, where it is one.
+    pub fn domain(&self) -> Option<LinkDomain> {
+        if self.state == 0 || self.cluster == [0; 16] {
+            return None;
+        }
+        let mut cluster = String::new();
+        for (at, byte) in self.cluster.iter().enumerate() {
+            cluster += if [4, 6, 8, 10].contains(&at) { "-" } else { "" };
+            cluster += &format!("{byte:02x}");
+        }
+        Some(LinkDomain { cluster, clique: self.clique, ready: self.state == 3 && self.status == 0 })
+    }
 }
