@@ -104,9 +104,10 @@ fn strangers_in_an_accelerator_class_are_kept() {
         // A new card of a known maker is shown too.
         (0x8086, 0xfd3e, 0x1200, true),
         (0x1ed2, 0x0009, 0x1200, true),
+        // Xeon Phi: of a known maker, and an accelerator all the same.
+        (0x8086, 0x225c, 0x0b40, true),
         // Compression, packets, emulators, bridges, sound.
         (0x8086, 0x4940, 0x0b40, false),
-        (0x8086, 0x225c, 0x0b40, false),
         (0x19e5, 0xa250, 0x1200, false),
         (0x10ee, 0x5000, 0x1200, false),
         (0x1234, 0x11e9, 0x1200, false),
