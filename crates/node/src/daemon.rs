@@ -394,10 +394,21 @@ impl Keeper {
     fn cannot_start(&mut self, order: &RunOrder, files: RunFiles, error: &io::Error) {
         let message = format!("cannot start the supervisor of the run: {error}");
         tracing::error!("run {}: {message}", order.run);
-        let mut kept = Kept::new(files, journal::report(order.run, order.spec.ranks, &[]));
-        kept.report.phase = RunPhase::Ended(EndCause::StartFailed { message, hint: None, missing: false });
-        kept.report.ended = Some(crate::clock::now());
-        self.runs.insert(order.run, Kept { standing: Standing::Ended, stop: order.stop, ..kept });
+        let cause = EndCause::StartFailed { message, hint: None, missing: false };
+        match close_before_begin(&files, &cause) {
+            Ok(true) => {
+                let mut kept = Kept::new(files, journal::report(order.run, order.spec.ranks, &[]));
+                kept.report.phase = RunPhase::Ended(cause);
+                kept.report.ended = Some(crate::clock::now());
+                self.runs.insert(order.run, Kept { standing: Standing::Ended, stop: order.stop, ..kept });
+            }
+            // One was made and could not be told of: its run goes on.
+            Ok(false) => self.refresh(order.run, false),
+            Err(error) => {
+                // Reported as failed it could run twice. It is tried again with the next assignment.
+                tracing::error!("run {}: whether it began cannot be told: {error}", order.run);
+            }
+        }
     }
 
     fn write_order(&self, order: &RunOrder, files: &RunFiles) -> io::Result<()> {
@@ -492,6 +503,23 @@ fn conclude(kept: &mut Kept, cause: EndCause) {
         rank.state = RankState::Signalled { signal: 9 };
         rank.pid = None;
     }
+}
+
+/// Writes the end of a run that no supervisor has begun, so that none will: one may have been forked without our hearing of
+/// it. `false` when one has begun or is about to.
+fn close_before_begin(files: &RunFiles, cause: &EndCause) -> io::Result<bool> {
+    let lock = match lock::take(&files.lock()) {
+        // Without an order there is nothing to begin.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        lock => lock?,
+    };
+    if lock.is_none() || !read_journal(&files.journal())?.is_empty() {
+        return Ok(false);
+    }
+    let mut journal = journal::Journal::open(&files.journal())?;
+    journal.write(&Entry::Ended { cause: cause.clone(), usage: spec::Usage::default(), at: crate::clock::now() })?;
+    journal.sync()?;
+    Ok(true)
 }
 
 /// The supervisor of a run, if it lives. The number is checked again after the descriptor is made: the holder may

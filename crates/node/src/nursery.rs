@@ -264,7 +264,11 @@ impl Nursery {
             RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
             _ => None,
         });
-        pidfd.ok_or_else(|| io::Error::from_raw_os_error(i32::from_ne_bytes(error)))
+        pidfd.ok_or_else(|| match i32::from_ne_bytes(error) {
+            // It was sent, and this process had no number left for it.
+            0 => io::Error::from_raw_os_error(nix::libc::EMFILE),
+            number => io::Error::from_raw_os_error(number),
+        })
     }
 }
 
