@@ -556,3 +556,28 @@ fn logs_in_order(state: &StateFiles) -> std::collections::VecDeque<PathBuf> {
     runs.sort();
     runs.into_iter().map(|(_, path)| path).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_run_is_begun_by_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = RunFiles { dir: dir.path().to_path_buf() };
+        let cause = EndCause::StartFailed { message: "no process".into(), hint: None, missing: false };
+        // Nothing was ordered, so nothing can begin, and nothing is written.
+        assert!(close_before_begin(&files, &cause).unwrap());
+        assert!(!files.journal().exists());
+
+        fs::write(files.order(), "{}").unwrap();
+        assert!(close_before_begin(&files, &cause).unwrap());
+        let entries = read_journal(&files.journal()).unwrap();
+        assert!(matches!(&entries[..], [Entry::Ended { cause: written, .. }] if *written == cause), "{entries:?}");
+        // A supervisor that comes late finds the end and lets be; the order it would need is not even looked at.
+        crate::supervisor::supervise(dir.path()).unwrap();
+        assert_eq!(read_journal(&files.journal()).unwrap(), entries);
+        // One that has begun is not closed.
+        assert!(!close_before_begin(&files, &cause).unwrap());
+    }
+}
