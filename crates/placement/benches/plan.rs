@@ -41,6 +41,9 @@ fn adopt(snapshot: &mut Snapshot, policy: &Policy, now: Time) {
             grant: start.grant,
             since: now,
             expected_end: job.spec.expect.map(|span| now + span),
+            grace: job.spec.checkpoint.grace,
+            evicted: None,
+            stopping: false,
         });
     }
 }

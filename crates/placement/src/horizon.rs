@@ -40,13 +40,15 @@ pub(crate) struct Horizon {
     /// `peaks[n]`: the largest of `current` and the first `n + 1` of `ahead`. Made when asked for.
     peaks: Vec<OnceCell<Held>>,
     occupations: Vec<Occupation>,
+    /// Beginnings of claims up to here bind every start, however short: what was cleared for a job is lent to nobody.
+    claimed_until: Time,
 }
 
 impl Horizon {
     pub fn new(now: Time, nothing: Held, running: Vec<Occupation>) -> Horizon {
         let mut current = nothing;
         running.iter().for_each(|occupation| current.take(&occupation.holding));
-        Horizon { now, current, ahead: Vec::new(), peaks: Vec::new(), occupations: running }
+        Horizon { now, current, ahead: Vec::new(), peaks: Vec::new(), occupations: running, claimed_until: now }
     }
 
     /// Beginnings of promises, by time.
@@ -66,7 +68,7 @@ impl Horizon {
 
     /// The most that is held between now and `now + span`.
     pub fn peak(&self, span: Span) -> &Held {
-        let until = self.now + span;
+        let until = (self.now + span).max(self.claimed_until + Span(1));
         match self.ahead.partition_point(|(time, _)| *time < until) {
             0 => &self.current,
             points => self.peaks[points - 1].get_or_init(|| {
@@ -106,6 +108,45 @@ impl Horizon {
             self.ahead.insert(place, (from, held));
         }
         self.forget_peaks();
+    }
+
+    /// The occupation of the run with this index.
+    pub fn run(&self, index: usize) -> &Occupation {
+        &self.occupations[index]
+    }
+
+    /// Keeps a holding for a job whose victims end at `from`, or are gone.
+    pub fn claim(&mut self, holding: Rc<Holding>, from: Time, span: Span, nothing: &Held) {
+        self.claimed_until = self.claimed_until.max(from);
+        self.promise(holding, from, span, nothing);
+    }
+
+    /// The occupation, one of those the horizon was made with, ends at another time.
+    pub fn ends_at(&mut self, index: usize, end: Time) {
+        let occupation = &mut self.occupations[index];
+        let before = std::mem::replace(&mut occupation.end, end);
+        let holding = occupation.holding.clone();
+        for (_, held) in self.ahead.iter_mut().filter(|(time, _)| end <= *time && *time < before) {
+            held.release(&holding);
+        }
+        for (_, held) in self.ahead.iter_mut().filter(|(time, _)| before <= *time && *time < end) {
+            held.take(&holding);
+        }
+        self.forget_peaks();
+    }
+
+    /// The most that is held between now and `now + span` by all but these occupations.
+    pub fn peak_without(&self, span: Span, without: &[usize]) -> Held {
+        let until = (self.now + span).max(self.claimed_until + Span(1));
+        let less = |time: Time, held: &Held| {
+            let mut held = held.clone();
+            let there = without.iter().map(|index| &self.occupations[*index]).filter(|occupation| time < occupation.end);
+            there.for_each(|occupation| held.release(&occupation.holding));
+            held
+        };
+        let mut peak = less(self.now, &self.current);
+        self.ahead.iter().filter(|(time, _)| *time < until).for_each(|(time, held)| peak.raise_to(&less(*time, held)));
+        peak
     }
 
     fn forget_peaks(&mut self) {

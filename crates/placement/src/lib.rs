@@ -14,6 +14,7 @@
 //! - `demand`: what a job asks, and whether it fits: counts only, exact
 //! - `place`: where it goes: preferences only, never a refusal
 //! - `horizon`: the time ahead, with promises
+//! - `evict`: which runs end for a job whose queue is guaranteed what they hold
 //! - `order`: whose turn it is
 //! - `planner`: the stages, one after the other
 //! - `explain`, `reason`: why a job waits, as data and in words
@@ -22,6 +23,7 @@
 
 mod check;
 mod demand;
+mod evict;
 mod explain;
 mod held;
 mod horizon;
@@ -35,6 +37,6 @@ mod reason;
 
 pub use check::check;
 pub use model::{
-    Blocker, Gate, MachineSnapshot, Plan, Policy, QueueSnapshot, Reason, Reservation, Running, Snapshot, Start, Violation, Waiting, WhatIf,
+    Blocker, Evicted, Eviction, Gate, MachineSnapshot, Plan, Policy, QueueSnapshot, Reason, Reservation, Running, Snapshot, Start, Violation, Waiting, WhatIf,
 };
 pub use planner::{plan, what_if};

@@ -2,7 +2,7 @@
 
 use machine::{Bytes, CpuShare, DeviceId, Grant, Machine};
 use serde::{Deserialize, Serialize};
-use spec::{JobId, JobSpec, Limits, Queue, RunId, Time};
+use spec::{JobId, JobSpec, Limits, Queue, RunId, Span, Time};
 use std::sync::Arc;
 
 /// Everything a decision looks at. Plain data, so that a test, a dry run and the simulator make one as easily
@@ -36,6 +36,20 @@ pub struct Running {
     pub since: Time,
     /// By `expect` or `limit`, whichever is earlier; `None` when the job gave neither.
     pub expected_end: Option<Time>,
+    /// How long it may take to save its work when asked to end.
+    pub grace: Span,
+    /// Set once it was told to end so that another job starts. Its place belongs to that job.
+    pub evicted: Option<Evicted>,
+    /// It is ending, whoever asked.
+    pub stopping: bool,
+}
+
+/// Why and since when a run is ending that nobody cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evicted {
+    /// The job that gets the place.
+    pub by: JobId,
+    pub at: Time,
 }
 
 /// A job that holds nothing.
@@ -48,6 +62,8 @@ pub struct Waiting {
     pub submitted: Time,
     /// What keeps the job from being considered at all; the planner turns each into a reason.
     pub gates: Vec<Gate>,
+    /// What was cleared for this job by evictions that were carried out. Nobody else may have it.
+    pub claim: Option<Grant>,
 }
 
 /// A condition outside the machine that must pass before a job may be placed.
@@ -83,8 +99,29 @@ pub struct Policy {
     pub ports_per_run: u16,
     /// Memory of a machine that is never granted, in thousandths.
     pub memory_reserve_permille: u32,
+    /// A run is not evicted before it held its grant this long.
+    #[serde(default = "shortest_run")]
+    pub shortest_run: spec::Span,
+    /// Jobs at a time for which runs are evicted.
+    #[serde(default = "claims")]
+    pub claims: usize,
+    /// A job that waited this long goes before all others of its queue, whatever their priority.
+    #[serde(default = "starving_after")]
+    pub starving_after: spec::Span,
     /// Reasons in full are computed for this many waiting jobs; those behind get a short one.
     pub explained: usize,
+}
+
+fn shortest_run() -> Span {
+    Span::minutes(10)
+}
+
+fn claims() -> usize {
+    8
+}
+
+fn starving_after() -> Span {
+    Span::hours(7 * 24)
 }
 
 impl Default for Policy {
@@ -97,6 +134,9 @@ impl Default for Policy {
             ports: (21_000, 31_000),
             ports_per_run: 16,
             memory_reserve_permille: 50,
+            shortest_run: shortest_run(),
+            claims: claims(),
+            starving_after: starving_after(),
             explained: 256,
         }
     }
@@ -112,6 +152,9 @@ pub struct Plan {
     #[serde(default)]
     pub at: Time,
     pub starts: Vec<Start>,
+    /// Runs to end so that waiting jobs get what their queues are guaranteed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evictions: Vec<Eviction>,
     /// Planned starts. The first [`Policy::reservations`] of them are kept: no start of this plan delays them.
     /// Those behind are what the jobs can expect if nothing else is submitted.
     pub reservations: Vec<Reservation>,
@@ -123,6 +166,15 @@ pub struct Plan {
 pub struct Start {
     pub job: JobId,
     pub grant: Grant,
+}
+
+/// Runs that end for one job, and what that job gets once they have: verified to fit beside everything else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Eviction {
+    pub job: JobId,
+    pub grant: Grant,
+    /// Least lost work first; never empty.
+    pub victims: Vec<RunId>,
 }
 
 /// When a waiting job is planned to start if everything running takes as long as it says.
@@ -199,6 +251,10 @@ pub enum Blocker {
         jobs: u64,
     },
     Gate(Gate),
+    /// Runs are saving their work and ending for this job.
+    Evicting {
+        runs: u64,
+    },
     /// No machine has joined, or none accepts work at the moment.
     NoMachine,
 }

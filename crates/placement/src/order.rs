@@ -1,7 +1,7 @@
 //! Who is considered first.
 
 use crate::demand::Ask;
-use spec::{JobId, Span, Time};
+use spec::{JobId, Limits, Span, Time};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -33,6 +33,8 @@ pub(crate) struct Portion {
     /// Used lately, in millionths of all CPUs.
     pub recent: u64,
     pub weight: u64,
+    /// Queues that hold less than this are served before all others.
+    pub guarantee: Limits,
 }
 
 impl Portion {
@@ -44,6 +46,15 @@ impl Portion {
             .max(part(self.memory >> 20, totals.memory >> 20))
             .max(part(self.devices, totals.devices));
         dominant.saturating_add(self.recent).saturating_mul(1000) / self.weight.max(1)
+    }
+
+    /// Whether the queue holds all it is guaranteed of something.
+    fn has_its_own(&self) -> bool {
+        let guarantee = &self.guarantee;
+        guarantee.is_empty()
+            || guarantee.cpus.is_some_and(|cpus| self.cpu_milli >= u64::from(cpus) * 1000)
+            || guarantee.memory.is_some_and(|memory| self.memory >= memory.0)
+            || guarantee.devices.is_some_and(|devices| self.devices >= u64::from(devices))
     }
 
     /// Something that used `c` CPUs all along has a decayed sum of `c * half-life / ln 2`, so this is the average number
@@ -62,7 +73,7 @@ pub(crate) struct Order {
     portions: Vec<Portion>,
     /// Next ticket of each queue, and one past its last.
     cursors: Vec<(usize, usize)>,
-    line: BinaryHeap<Reverse<(u64, Time, JobId, usize)>>,
+    line: BinaryHeap<Reverse<(bool, u64, Time, JobId, usize)>>,
     /// The queue of the job handed out last, not yet back in line.
     out: Option<usize>,
 }
@@ -87,7 +98,8 @@ impl Order {
         let (next, end) = self.cursors[queue];
         if next < end {
             let ticket = &self.tickets[next];
-            self.line.push(Reverse((self.portions[queue].share(&self.totals), ticket.submitted, ticket.job, queue)));
+            let portion = &self.portions[queue];
+            self.line.push(Reverse((portion.has_its_own(), portion.share(&self.totals), ticket.submitted, ticket.job, queue)));
         }
     }
 
@@ -100,7 +112,7 @@ impl Order {
             }
             self.enter(queue);
         }
-        let Reverse((_, _, _, queue)) = self.line.pop()?;
+        let Reverse((_, _, _, _, queue)) = self.line.pop()?;
         self.hand_out(queue)
     }
 
@@ -172,6 +184,15 @@ mod tests {
         let portions =
             vec![Portion { devices: 1, weight: 1, ..Portion::default() }, Portion { cpu_milli: 3000, weight: 1, ..Portion::default() }];
         assert_eq!(served(tickets, portions), [1, 0]);
+    }
+
+    #[test]
+    fn a_queue_below_its_guarantee_comes_first_until_it_has_it() {
+        let tickets = (0..2).map(|n| ticket(0, 0, n, n)).chain((2..5).map(|n| ticket(1, 0, n, n))).collect();
+        let guarantee = Limits { cpus: Some(5), ..Limits::default() };
+        let portions =
+            vec![Portion { weight: 1, ..Portion::default() }, Portion { cpu_milli: 3000, weight: 1, guarantee, ..Portion::default() }];
+        assert_eq!(served(tickets, portions), [2, 3, 0, 1, 4]);
     }
 
     #[test]

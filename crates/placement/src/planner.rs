@@ -1,6 +1,7 @@
 //! The decision, in fixed stages: order, start or promise, foresee, explain.
 
 use crate::demand::{Ask, Demand};
+use crate::evict::Evictions;
 use crate::explain::Explainer;
 use crate::held::{Held, Holding, PortPlan};
 use crate::horizon::{Ground, Horizon, Occupation, Walk, earliest};
@@ -9,7 +10,7 @@ use crate::order::{Order, Portion, Ticket, Totals};
 use crate::{Blocker, Gate, Plan, Policy, Reason, Reservation, Running, Snapshot, Start, Waiting, WhatIf};
 use spec::{JobId, Limits, Span, Time};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Foreseen starts stop here: further ahead a guess is worth nothing.
@@ -48,6 +49,8 @@ struct Scope {
 pub(crate) struct Class<'a> {
     pub demand: Demand<'a>,
     standing: Standing,
+    /// No eviction makes room for it; not asked again during a decision.
+    hopeless: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,7 @@ pub(crate) struct Planner<'a> {
     pub classes: Vec<Class<'a>>,
     /// The job of each promise in force, with its time.
     pub promises: Vec<(JobId, Time, Rc<Holding>)>,
+    pub evictions: Evictions,
     known: BTreeMap<Ask<'a>, usize>,
 }
 
@@ -115,41 +119,59 @@ impl<'a> Queues<'a> {
     }
 
     /// The index of a name seen before.
-    fn find(&self, name: &str) -> usize {
+    pub fn find(&self, name: &str) -> usize {
         self.by_name.get(name).copied().unwrap_or(0)
     }
 }
 
 /// When a run is planned to end. One that is overdue gets a minute, or a tenth of the time it has taken so far.
-fn planned_end(run: &Running, policy: &Policy, now: Time) -> Time {
-    let end = run.expected_end.unwrap_or(run.since + policy.default_expect);
+pub(crate) fn planned_end(run: &Running, policy: &Policy, now: Time) -> Time {
+    let mut end = run.expected_end.unwrap_or(run.since + policy.default_expect);
+    if let Some(evicted) = run.evicted {
+        let saved = evicted.at + run.grace;
+        if saved <= now {
+            return now + Span::minutes(1);
+        }
+        end = if end > now { end.min(saved) } else { saved };
+    }
     if end > now { end } else { now + Span((now - run.since).0 / 10).max(Span::minutes(1)) }
 }
 
 fn decide<'a>(snapshot: &'a Snapshot, policy: &'a Policy, now: Time, jobs: &[&'a Waiting], scope: &Scope) -> Plan {
     let mut queues = Queues::new(snapshot);
+    let known: BTreeSet<&str> = snapshot.machines.iter().map(|known| known.machine.id.as_str()).collect();
+    let has_place = |job: &Waiting| job.claim.as_ref().is_some_and(|grant| known.contains(grant.machine.as_str()));
     let tickets: Vec<Ticket> = jobs
         .iter()
         .enumerate()
-        .filter(|(_, job)| job.gates.is_empty())
+        .filter(|(_, job)| job.gates.is_empty() && !has_place(job))
         .map(|(index, job)| Ticket {
             queue: queues.index(&job.queue),
-            priority: Reverse(job.spec.priority),
+            priority: Reverse(if now - job.submitted >= policy.starving_after { i32::MAX } else { job.spec.priority }),
             submitted: job.submitted,
             job: job.job,
             index,
         })
         .collect();
+    jobs.iter().filter(|job| has_place(job)).for_each(|job| {
+        queues.index(&job.queue);
+    });
     let held_by: Vec<usize> = snapshot.running.iter().map(|run| queues.index(&run.queue)).collect();
     let mut planner = Planner::new(snapshot, policy, now, queues, &held_by);
     let mut order = planner.order(tickets);
     let mut plan = Plan { based_on: snapshot.generation, at: now, ..Plan::default() };
+    planner.honour(jobs, &mut |ask, memory| order.charge(ask, memory), &mut plan.starts);
     let mut waits = planner.assign(jobs, &mut order, scope, &mut plan.starts);
     planner.foresee(&mut waits, scope);
     let kept = waits.iter().filter(|wait| wait.kept);
     let foreseen = waits.iter().filter(|wait| !wait.kept);
     plan.reservations = kept.chain(foreseen).filter_map(|wait| wait.planned.map(|at| Reservation { job: wait.job.job, at })).collect();
     plan.reasons = planner.reasons(&waits, scope);
+    for claim in &planner.evictions.claims {
+        plan.reservations.push(Reservation { job: claim.job, at: claim.at });
+        plan.reasons.push((claim.job, vec![claim.reason()]));
+    }
+    plan.evictions = std::mem::take(&mut planner.evictions.new);
     plan.reasons.extend(jobs.iter().filter(|job| !job.gates.is_empty()).map(|job| (job.job, gate_reasons(&job.gates))));
     plan
 }
@@ -187,6 +209,7 @@ impl<'a> Planner<'a> {
             horizon,
             classes: Vec::new(),
             promises: Vec::new(),
+            evictions: Evictions::default(),
             known: BTreeMap::new(),
         }
     }
@@ -202,7 +225,9 @@ impl<'a> Planner<'a> {
             let held = &self.horizon.current.queues[queue];
             let (weight, usage) = self.snapshot.queues.get(queue).map_or((1, 0), |queue| (queue.queue.weight, queue.recent_usage));
             let recent = Portion::recent_of(usage, self.policy.usage_half_life, &totals);
-            Portion { cpu_milli: held.cpu_milli, memory: held.memory, devices: held.devices, recent, weight: u64::from(weight) }
+            let guarantee = self.snapshot.queues.get(queue).map(|queue| queue.queue.guarantee).unwrap_or_default();
+            let (cpu_milli, memory, devices) = (held.cpu_milli, held.memory, held.devices);
+            Portion { cpu_milli, memory, devices, recent, weight: u64::from(weight), guarantee }
         };
         Order::new(tickets, (0..self.queues.names.len()).map(portion).collect(), totals)
     }
@@ -219,7 +244,7 @@ impl<'a> Planner<'a> {
         }
         let demand = Demand::new(ask, &self.ground.layouts);
         let standing = if self.possible(&demand) { Standing::Open } else { Standing::Never };
-        self.classes.push(Class { demand, standing });
+        self.classes.push(Class { demand, standing, hopeless: false });
         self.known.insert(ask, self.classes.len() - 1);
         self.classes.len() - 1
     }
@@ -269,6 +294,10 @@ impl<'a> Planner<'a> {
                 let layout = &self.ground.layouts[placed.holding.machine.unwrap_or(0)];
                 starts.push(Start { job: job.job, grant: placed.grant(&ask, layout, &self.ground.ports) });
                 self.horizon.start(Rc::new(placed.holding), ask.span);
+                nothing_starts = closed(self);
+                continue;
+            }
+            if !nowhere && self.evict(class, job) {
                 nothing_starts = closed(self);
                 continue;
             }
@@ -360,6 +389,14 @@ impl<'a> Planner<'a> {
 }
 
 impl Class<'_> {
+    pub fn cannot_evict(&self) -> bool {
+        self.hopeless || self.is_never()
+    }
+
+    pub fn give_up_evicting(&mut self) {
+        self.hopeless = true;
+    }
+
     pub fn is_never(&self) -> bool {
         self.standing == Standing::Never
     }

@@ -7,7 +7,7 @@ use spec::{DependencyCondition, Time};
 
 impl Blocker {
     /// The name in views and JSON: `cpus`, `memory`, `devices`, `ports`, `queue-limit`, `reservation`, `behind`,
-    /// `after`, `array-limit`, `backoff` or `no-machine`.
+    /// `after`, `array-limit`, `backoff`, `evicting` or `no-machine`.
     pub fn kind(&self) -> &'static str {
         match self {
             Blocker::Cpus { .. } => "cpus",
@@ -20,6 +20,7 @@ impl Blocker {
             Blocker::Gate(Gate::After { .. }) => "after",
             Blocker::Gate(Gate::ArrayLimit { .. }) => "array-limit",
             Blocker::Gate(Gate::Backoff { .. }) => "backoff",
+            Blocker::Evicting { .. } => "evicting",
             Blocker::NoMachine => "no-machine",
         }
     }
@@ -68,6 +69,9 @@ impl Reason {
             Blocker::Behind { jobs: 0 } => "waits for its turn".into(),
             Blocker::Behind { jobs } => format!("waits behind {jobs} other {}", if *jobs == 1 { "job" } else { "jobs" }),
             Blocker::Gate(gate) => gate_sentence(gate, now),
+            Blocker::Evicting { runs: 0 } => "its place is free and its machine accepts nothing at the moment".into(),
+            Blocker::Evicting { runs: 1 } => "1 run is saving its work and ends to make room for it".into(),
+            Blocker::Evicting { runs } => format!("{runs} runs are saving their work and end to make room for it"),
             Blocker::NoMachine => "no machine accepts work at the moment".into(),
         }
     }

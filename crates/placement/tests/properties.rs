@@ -105,18 +105,20 @@ struct Story {
     snapshot: Snapshot,
     now: Time,
     spans: BTreeMap<u64, Span>,
+    jobs: BTreeMap<u64, Waiting>,
 }
 
 impl Story {
     fn new(machine: Machine, limits: Limits) -> Story {
         let mut snapshot = snapshot(machine, []);
         snapshot.queues = vec![queue("default", 1, Limits::default()), queue("nlp", 3, limits)];
-        Story { snapshot, now: NOW, spans: BTreeMap::new() }
+        Story { snapshot, now: NOW, spans: BTreeMap::new(), jobs: BTreeMap::new() }
     }
 
     fn submit(&mut self, jobs: impl IntoIterator<Item = Waiting>, policy: &Policy) {
         for job in jobs {
             self.spans.insert(job.job.number, job.spec.expect.unwrap_or(policy.default_expect));
+            self.jobs.insert(job.job.number, job.clone());
             self.snapshot.waiting.push(job);
         }
     }
@@ -133,9 +135,27 @@ impl Story {
                 grant: start.grant.clone(),
                 since: self.now,
                 expected_end: job.spec.expect.map(|span| self.now + span),
+                grace: job.spec.checkpoint.grace,
+                evicted: None,
+                stopping: false,
             });
         }
+        for eviction in &plan.evictions {
+            let job = self.snapshot.waiting.iter_mut().find(|job| job.job == eviction.job).expect("it waits");
+            job.claim = Some(eviction.grant.clone());
+            for run in self.snapshot.running.iter_mut().filter(|run| eviction.victims.contains(&run.run)) {
+                (run.evicted, run.stopping) = (Some(placement::Evicted { by: eviction.job, at: self.now }), true);
+            }
+        }
         self.snapshot.generation += 1;
+    }
+
+    /// Some runs end; those that were evicted wait again.
+    fn end(&mut self, ends: impl Fn(&Running) -> bool) {
+        let (ended, on): (Vec<Running>, Vec<Running>) = self.snapshot.running.drain(..).partition(ends);
+        self.snapshot.running = on;
+        let evicted = ended.iter().filter(|run| run.evicted.is_some());
+        self.snapshot.waiting.extend(evicted.map(|run| self.jobs[&run.run.job.number].clone()));
     }
 
     fn end_of(&self, run: &Running) -> Time {
@@ -287,6 +307,76 @@ proptest! {
                 let answer = what_if(&story.snapshot, &policy, NOW, changed);
                 prop_assert!(answer.start.is_some(), "job {id}: '{change}' does not help: {:?}", answer.reasons);
             }
+        }
+    }
+}
+
+/// Shares of three queues in a machine, as guarantees; what is left over is anybody's.
+fn guaranteed() -> impl Strategy<Value = [Limits; 3]> {
+    let one = (proptest::option::of(0u32..5), proptest::option::weighted(0.2, 0u32..8), proptest::option::of(0u32..4));
+    proptest::array::uniform3(one.prop_map(|(cpus, memory, devices)| Limits {
+        cpus,
+        memory: memory.map(|gib| Bytes::gib(u64::from(gib))),
+        devices,
+        runs: None,
+    }))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Whatever is asked for, and whoever ends when: every plan passes the check, each eviction ends in a start in the very
+    /// place that was cleared, and as soon as it is clear; and the evictions come to an end.
+    #[test]
+    fn every_eviction_ends_in_a_start(
+        machine in hardware(),
+        guarantees in guaranteed(),
+        policy in policies(),
+        limits in limits(),
+        rounds in proptest::collection::vec((proptest::collection::vec(asked(), 0..8), 0u64..60, any::<u64>()), 1..12),
+    ) {
+        let policy = Policy { shortest_run: Span::minutes(5), ..policy };
+        let mut story = Story::new(machine, Limits::default());
+        story.snapshot.queues = [("default", Limits::default()), ("nlp", limits), ("vision", Limits::default())]
+            .into_iter()
+            .zip(guarantees)
+            .map(|((name, limits), guarantee)| {
+                let mut known = queue(name, 1, limits);
+                known.queue.guarantee = guarantee;
+                known
+            })
+            .collect();
+        let mut claims: BTreeMap<u64, machine::Grant> = BTreeMap::new();
+        let mut number = 0;
+        let quiet = (0..40).map(|_| (vec![], 7, 0));
+        for (round, (jobs, minutes, fate)) in rounds.into_iter().chain(quiet).enumerate() {
+            let jobs: Vec<Waiting> = jobs
+                .iter()
+                .map(|asked| {
+                    number += 1;
+                    let mut job = waiting(number, asked, false);
+                    job.queue = ["default", "nlp", "vision"][(fate >> (number % 61)) as usize % 3].into();
+                    job
+                })
+                .collect();
+            story.submit(jobs, &policy);
+            let plan = plan(&story.snapshot, &policy, story.now);
+            facts(&plan, &story.snapshot, &policy, story.now)?;
+            for start in &plan.starts {
+                if let Some(claim) = claims.remove(&start.job.number) {
+                    prop_assert_eq!(&start.grant, &claim, "job {} starts elsewhere", start.job);
+                }
+            }
+            for job in claims.keys() {
+                let pending = story.snapshot.running.iter().any(|run| run.evicted.is_some_and(|evicted| evicted.by.number == *job));
+                prop_assert!(pending, "job {} has its place and does not start", job);
+            }
+            prop_assert!(round < 40 || plan.evictions.is_empty(), "evictions go round: {:?}", plan.evictions);
+            claims.extend(plan.evictions.iter().map(|eviction| (eviction.job.number, eviction.grant.clone())));
+            story.adopt(&plan);
+            story.now = story.now + Span::minutes(minutes);
+            let chosen = |run: &Running| fate >> (run.run.job.number % 64) & 1 == 1;
+            story.end(|run| if run.stopping { fate == 0 || !chosen(run) } else { chosen(run) });
         }
     }
 }

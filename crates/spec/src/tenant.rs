@@ -13,6 +13,10 @@ pub struct Queue {
     pub weight: u32,
     /// The most that runs of this queue hold together.
     pub limits: Limits,
+    /// What the queue gets back from others when it wants it: its jobs may have runs evicted that queues hold beyond
+    /// their own guarantees. `runs` has no meaning here. Nothing set: nobody is ever evicted for it.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub guarantee: Limits,
     /// Who may submit, by login name; empty lists let everybody.
     #[serde(default)]
     pub users: Vec<String>,
@@ -29,8 +33,23 @@ pub struct Limits {
     pub runs: Option<u32>,
 }
 
+impl Limits {
+    /// Nothing is set.
+    pub fn is_empty(&self) -> bool {
+        *self == Limits::default()
+    }
+}
+
 impl Default for Queue {
     fn default() -> Queue {
-        Queue { name: "default".into(), tenant: "default".into(), weight: 1, limits: Limits::default(), users: vec![], groups: vec![] }
+        Queue {
+            name: "default".into(),
+            tenant: "default".into(),
+            weight: 1,
+            limits: Limits::default(),
+            guarantee: Limits::default(),
+            users: vec![],
+            groups: vec![],
+        }
     }
 }

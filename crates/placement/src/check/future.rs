@@ -13,6 +13,10 @@ pub(super) fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy, waiting: 
     let kept = &plan.reservations[..plan.reservations.len().min(policy.reservations)];
     for (place, reservation) in kept.iter().enumerate() {
         let Some(job) = waiting.get(&reservation.job) else { continue };
+        // Places made by evictions are looked at with those.
+        if job.claim.is_some() || plan.evictions.iter().any(|eviction| eviction.job == reservation.job) {
+            continue;
+        }
         let at = reservation.at;
         let later: Vec<Held> = still_held(plan, snapshot, policy, waiting, at);
         // Where there is one machine only, the promises listed before are on it too.
@@ -48,6 +52,12 @@ fn still_held<'a>(
         if end <= plan.at {
             let taken = plan.at.0.saturating_sub(run.since.0);
             end = Time(plan.at.0.saturating_add((taken / 10).max(60_000)));
+        }
+        if let Some(evicted) = run.evicted {
+            let saved = evicted.at.0.saturating_add(run.grace.0);
+            end = if saved <= plan.at.0 { Time(plan.at.0 + 60_000) } else { Time(saved.min(end.0)) };
+        } else if plan.evictions.iter().any(|eviction| eviction.victims.contains(&run.run)) {
+            end = Time(end.0.min(plan.at.0 + run.grace.0.max(1)));
         }
         end > at
     });

@@ -21,8 +21,29 @@ impl<'a> Ledger<'a> {
         Ledger { grants: running.chain(starting).collect() }
     }
 
+    /// The same once every victim has ended and every job that has a place is in it.
+    pub fn when_victims_ended(plan: &'a Plan, snapshot: &'a Snapshot, waiting: &BTreeMap<JobId, &'a Waiting>) -> Ledger<'a> {
+        let victims: BTreeSet<_> = plan.evictions.iter().flat_map(|eviction| &eviction.victims).copied().collect();
+        let there = |grant: &Grant| snapshot.machines.iter().any(|known| known.machine.id == grant.machine);
+        let claim = |job: &'a Waiting| job.claim.as_ref().filter(|grant| there(grant));
+        let makes_room = |job: JobId| waiting.get(&job).is_some_and(|job| claim(job).is_some());
+        let stays = snapshot
+            .running
+            .iter()
+            .filter(|run| !victims.contains(&run.run) && !run.evicted.is_some_and(|evicted| makes_room(evicted.by)))
+            .map(|run| (&run.grant, run.queue.as_str(), None));
+        let queue = |job: JobId| waiting.get(&job).map_or("", |job| job.queue.as_str());
+        let starting = plan.starts.iter().map(|start| (&start.grant, queue(start.job), Some(start.job)));
+        let started: BTreeSet<JobId> = plan.starts.iter().map(|start| start.job).collect();
+        let claims = waiting.values().filter(|job| !started.contains(&job.job));
+        let claims = claims.filter_map(|job| claim(job).map(|grant| (grant, job.queue.as_str(), None)));
+        let gained = plan.evictions.iter().map(|eviction| (&eviction.grant, queue(eviction.job), Some(eviction.job)));
+        Ledger { grants: stays.chain(starting).chain(claims).chain(gained).collect() }
+    }
+
     pub fn check_machines(&self, plan: &Plan, snapshot: &Snapshot, policy: &Policy, found: &mut Found) {
-        let touched: BTreeSet<&str> = plan.starts.iter().map(|start| start.grant.machine.as_str()).collect();
+        let given = plan.starts.iter().map(|start| &start.grant).chain(plan.evictions.iter().map(|eviction| &eviction.grant));
+        let touched: BTreeSet<&str> = given.map(|grant| grant.machine.as_str()).collect();
         for target in snapshot.machines.iter().filter(|target| touched.contains(target.machine.id.as_str())) {
             let id = target.machine.id.as_str();
             let here: Vec<(&Grant, Option<JobId>)> =
@@ -41,8 +62,9 @@ impl<'a> Ledger<'a> {
     }
 
     pub fn check_queues(&self, plan: &Plan, snapshot: &Snapshot, waiting: &BTreeMap<JobId, &Waiting>, found: &mut Found) {
+        let given = plan.starts.iter().map(|start| start.job).chain(plan.evictions.iter().map(|eviction| eviction.job));
         let touched: BTreeSet<&str> =
-            plan.starts.iter().filter_map(|start| waiting.get(&start.job)).map(|job| job.queue.as_str()).collect();
+            given.filter_map(|job| waiting.get(&job)).map(|job| job.queue.as_str()).collect();
         for queue in snapshot.queues.iter().map(|queue| &queue.queue).filter(|queue| touched.contains(queue.name.as_str())) {
             let mine = || self.grants.iter().filter(|(_, name, _)| *name == queue.name);
             // A limit that was over before (somebody lowered it) is not broken by a start that takes none of it.

@@ -3,6 +3,7 @@
 //! Nothing here calls the planner or shares a helper with it. Amounts are summed afresh, per CPU, per device and per
 //! queue, with maps instead of indices, so that an error of the planner's bookkeeping cannot hide in the same place twice.
 
+mod evictions;
 mod future;
 mod ledger;
 mod request;
@@ -20,10 +21,11 @@ pub fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy) -> Vec<Violation
         found.add("generation", format!("made for {}, the state is at {}", plan.based_on, snapshot.generation));
     }
     // Of thousands that wait only those the plan says more about than a reason.
-    let named: BTreeSet<JobId> =
-        plan.starts.iter().map(|start| start.job).chain(plan.reservations.iter().map(|reservation| reservation.job)).collect();
+    let named =
+        plan.starts.iter().map(|start| start.job).chain(plan.reservations.iter().map(|reservation| reservation.job));
+    let named: BTreeSet<JobId> = named.chain(plan.evictions.iter().map(|eviction| eviction.job)).collect();
     let waiting: BTreeMap<JobId, &Waiting> =
-        snapshot.waiting.iter().filter(|job| named.contains(&job.job)).map(|job| (job.job, job)).collect();
+        snapshot.waiting.iter().filter(|job| job.claim.is_some() || named.contains(&job.job)).map(|job| (job.job, job)).collect();
     starts_once(plan, &waiting, &mut found);
     let ledger = Ledger::of(plan, snapshot, &waiting);
     for start in &plan.starts {
@@ -33,6 +35,12 @@ pub fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy) -> Vec<Violation
     }
     ledger.check_machines(plan, snapshot, policy, &mut found);
     ledger.check_queues(plan, snapshot, &waiting, &mut found);
+    if !plan.evictions.is_empty() || waiting.values().any(|job| job.claim.is_some()) {
+        let later = Ledger::when_victims_ended(plan, snapshot, &waiting);
+        later.check_machines(plan, snapshot, policy, &mut found);
+        later.check_queues(plan, snapshot, &waiting, &mut found);
+    }
+    evictions::check(plan, snapshot, policy, &waiting, &mut found);
     every_wait_has_a_reason(plan, snapshot, &mut found);
     reservations_are_possible(plan, &waiting, &mut found);
     future::check(plan, snapshot, policy, &waiting, &mut found);

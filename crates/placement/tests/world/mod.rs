@@ -96,6 +96,7 @@ pub fn job(number: u64) -> JobBuilder {
         user: "ada".into(),
         submitted: Time(NOW.0 - 1_000_000 + number),
         gates: vec![],
+        claim: None,
     })
 }
 
@@ -177,6 +178,9 @@ pub fn running(number: u64, cpus: &str, share: u32, memory: Bytes, devices: &[&s
         },
         since: Time(NOW.0 - 600_000),
         expected_end: Some(NOW + ends_in),
+        grace: Span::seconds(30),
+        evicted: None,
+        stopping: false,
     }
 }
 

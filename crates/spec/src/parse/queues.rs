@@ -37,6 +37,23 @@ fn limit_fields() -> Vec<&'static About> {
     LIMITS.iter().map(|field| &field.about).collect()
 }
 
+fn guarantee_fields() -> Vec<&'static About> {
+    LIMITS[..3].iter().map(|field| &field.about).collect()
+}
+
+/// The first part of a guarantee that the queue's own limit does not allow.
+fn beyond_limit(queue: &Queue) -> Option<&'static str> {
+    let (guarantee, limits) = (&queue.guarantee, &queue.limits);
+    let above = |guaranteed: Option<u64>, limit: Option<u64>| guaranteed.zip(limit).is_some_and(|(guaranteed, limit)| guaranteed > limit);
+    [
+        ("cpus", above(guarantee.cpus.map(u64::from), limits.cpus.map(u64::from))),
+        ("memory", above(guarantee.memory.map(|bytes| bytes.0), limits.memory.map(|bytes| bytes.0))),
+        ("devices", above(guarantee.devices.map(u64::from), limits.devices.map(u64::from))),
+    ]
+    .into_iter()
+    .find_map(|(what, above)| above.then_some(what))
+}
+
 const PLAIN: About =
     About { name: "", shape: Shape::Text, required: false, summary: "", detail: "", default: "", examples: &[], elsewhere: &[] };
 
@@ -54,6 +71,11 @@ static FILE: [Field<Vec<Queue>>; 1] = [Field {
                     FieldError::new(format!("the queue {} is described twice", Quoted(&queue.name))).hint("give each queue one entry");
                 return reader.wrong(item.place, error);
             }
+            if let Some(what) = beyond_limit(&queue) {
+                let error = FieldError::new(format!("the queue {} is guaranteed more {what} than its limit", Quoted(&queue.name)))
+                    .hint(format!("lower guarantee.{what}, or raise limits.{what}"));
+                return reader.wrong(item.place, error);
+            }
             if queue.tenant.is_empty() {
                 queue.tenant.clone_from(&queue.name);
             }
@@ -62,7 +84,7 @@ static FILE: [Field<Vec<Queue>>; 1] = [Field {
     },
 }];
 
-static QUEUE: [Field<Queue>; 6] = [
+static QUEUE: [Field<Queue>; 7] = [
     Field {
         about: About { name: "name", required: true, summary: "What jobs call it.", elsewhere: &["queue", "id", "partition"], ..PLAIN },
         read: |queue, reader, node| queue.name = label("queue", reader, node),
@@ -97,6 +119,17 @@ static QUEUE: [Field<Queue>; 6] = [
             ..PLAIN
         },
         read: |queue, reader, node| reader.mapping(node, &LIMITS, &mut queue.limits),
+    },
+    Field {
+        about: About {
+            name: "guarantee",
+            shape: Shape::Mapping(guarantee_fields),
+            summary: "What it gets back when it wants it, by eviction of runs that others hold beyond theirs.",
+            default: "nothing",
+            elsewhere: &["guaranteed", "min", "nominal_quota", "deserved"],
+            ..PLAIN
+        },
+        read: |queue, reader, node| reader.mapping(node, &LIMITS[..3], &mut queue.guarantee),
     },
     Field {
         about: About {
