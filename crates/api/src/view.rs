@@ -135,6 +135,9 @@ pub struct RunView {
     /// `starting, running, stopping, ended`.
     pub state: String,
     pub cause: Option<EndCause>,
+    /// The job that gets its place, when it was told to end for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted_for: Option<JobId>,
     pub grant: Grant,
     pub granted: Time,
     pub started: Option<Time>,
@@ -148,7 +151,7 @@ pub struct RunView {
 /// One blocking constraint, as data and as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonView {
-    /// `cpus, memory, devices, ports, queue-limit, reservation, behind, after, array-limit, backoff, no-machine`.
+    /// `cpus, memory, devices, ports, queue-limit, reservation, behind, after, array-limit, backoff, evicting, no-machine`.
     pub kind: String,
     pub text: String,
     /// Runs that hold what is missing, where the asker may see them: "12-1 (train, ada)".

@@ -197,6 +197,7 @@ mod tests {
         building.runs.push(api::RunView {
             run: spec::RunId { job: JobId::new(3), attempt: 1 },
             state: "starting".into(),
+            evicted_for: None,
             cause: None,
             grant,
             granted: Time(0),

@@ -2,7 +2,7 @@
 
 use crate::{Job, JobState};
 use machine::Machine;
-use placement::Start;
+use placement::{Eviction, Start};
 use serde::{Deserialize, Serialize};
 use spec::{Assignment, Identity, JobId, JobSpec, Queue, Report, Time};
 use std::sync::Arc;
@@ -35,7 +35,13 @@ pub enum Command {
     /// The queues, whole.
     Queues { queues: Vec<Queue>, at: Time },
     /// A checked plan takes effect.
-    Adopt { based_on: u64, starts: Vec<Start>, at: Time },
+    Adopt {
+        based_on: u64,
+        starts: Vec<Start>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        evictions: Vec<Eviction>,
+        at: Time,
+    },
     /// Something a machine reported changed the state.
     Observe { report: Report, at: Time },
     /// A timer of the state came due.

@@ -1,6 +1,7 @@
 //! Jobs and their runs as the state remembers them.
 
 use machine::Grant;
+use placement::Evicted;
 use serde::{Deserialize, Serialize};
 use spec::{Dependency, EndCause, Identity, IsolationReport, JobId, JobSpec, RankReport, RunId, StageTime, StopOrder, Time, Usage};
 use std::sync::Arc;
@@ -28,11 +29,19 @@ pub struct Job {
     pub not_before: Option<Time>,
     /// Who asked for the cancellation.
     pub cancelled_by: Option<Identity>,
-    /// Newest last. At most [`spec::Retry::attempts`].
+    /// What runs were evicted for; nobody else may have it. Gone once the job holds a grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Grant>,
+    /// Newest last. At most [`spec::Retry::attempts`], those not counted that ended by eviction.
     pub runs: Vec<Run>,
 }
 
 impl Job {
+    /// Runs that count as attempts: all but those that were ended for the sake of another job.
+    pub fn attempts(&self) -> u32 {
+        u32::try_from(self.runs.iter().filter(|run| !run.gave_way()).count()).unwrap_or(u32::MAX)
+    }
+
     /// The run that holds a grant: the newest, unless its end has been observed.
     pub fn live_run(&self) -> Option<&Run> {
         self.runs.last().filter(|run| !run.state.is_ended())
@@ -83,12 +92,22 @@ pub struct Run {
     pub ordered_in: u64,
     pub state: RunState,
     pub stop: Option<StopOrder>,
+    /// For whom it was told to end, if nobody cancelled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted: Option<Evicted>,
     pub started: Option<Time>,
     pub ended: Option<Time>,
     pub ranks: Vec<RankReport>,
     pub isolation: Option<IsolationReport>,
     pub stages: Vec<StageTime>,
     pub usage: Option<Usage>,
+}
+
+impl Run {
+    /// It ended because it was evicted, and not by itself before the order reached it.
+    pub fn gave_way(&self) -> bool {
+        self.evicted.is_some() && matches!(self.state, RunState::Ended(EndCause::Stopped | EndCause::Lost { .. }))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -99,6 +99,7 @@ impl View {
             user: job.owner.user.clone(),
             submitted: job.submitted,
             gates,
+            claim: job.claim.clone(),
         }
     }
 
@@ -158,6 +159,9 @@ fn running(job: &Job, run: &Run) -> Running {
         grant: run.grant.clone(),
         since: run.adopted,
         expected_end: expected_end(job, run),
+        grace: job.spec.checkpoint.grace,
+        evicted: run.evicted,
+        stopping: run.stop.is_some() || run.state == crate::RunState::Stopping,
     }
 }
 

@@ -253,15 +253,18 @@ impl Core {
             let evidence = violations.iter().map(ToString::to_string).collect();
             self.alarm("plan.unsound", "a plan broke a rule and was not adopted", evidence);
             self.plan.starts.clear();
+            self.plan.evictions.clear();
             return;
         }
-        if self.plan.starts.is_empty() {
+        if self.plan.starts.is_empty() && self.plan.evictions.is_empty() {
             return;
         }
-        let adopt = Command::Adopt { based_on: self.plan.based_on, starts: self.plan.starts.clone(), at: now };
+        let (starts, evictions) = (self.plan.starts.clone(), self.plan.evictions.clone());
+        let adopt = Command::Adopt { based_on: self.plan.based_on, starts, evictions, at: now };
         if let Answer::Refused(refusal) = self.log(adopt, gathered) {
             self.alarm("plan.refused", "a plan did not fit the state it was made from", vec![refusal.to_string()]);
             self.plan.starts.clear();
+            self.plan.evictions.clear();
         }
     }
 
@@ -372,7 +375,7 @@ impl Core {
             Some(array) => JobId { number, task: array.indices().next() },
             None => JobId::new(number),
         };
-        let waiting = Waiting { job, spec, queue, user: owner.user.clone(), submitted: now, gates };
+        let waiting = Waiting { job, spec, queue, user: owner.user.clone(), submitted: now, gates, claim: None };
         Ok(placement::what_if(self.view.snapshot(), &self.policy, now, waiting))
     }
 }

@@ -135,8 +135,9 @@ impl<'a> Planner<'a> {
         let ask = Ask::of(job, self.queues.find(&job.queue), self.policy);
         let holding = Rc::new(Holding::of_grant(grant, ask.queue, &self.ground.layouts, &self.ground.ports));
         charge(&ask, grant.memory.0);
-        let ending: Vec<&Running> =
-            self.snapshot.running.iter().filter(|run| run.evicted.is_some_and(|evicted| evicted.by == job.job)).collect();
+        let runs = self.snapshot.running.iter().enumerate();
+        let (victims, ending): (Vec<usize>, Vec<&Running>) =
+            runs.filter(|(_, run)| run.evicted.is_some_and(|evicted| evicted.by == job.job)).unzip();
         let accepts = holding.machine.is_some_and(|index| self.ground.layouts[index].accepts);
         if ending.is_empty() && accepts && job.gates.is_empty() {
             self.horizon.start(holding, ask.span);
@@ -146,7 +147,7 @@ impl<'a> Planner<'a> {
         let at = end.unwrap_or(self.now).max(self.now + Span(1));
         let claimed = &mut self.evictions.claimed[ask.queue];
         *claimed = claimed.plus(Amount::of(&holding));
-        self.horizon.claim(holding, at, ask.span, &self.nothing);
+        self.horizon.claim(holding, &victims, at, ask.span, &self.nothing);
         if job.gates.is_empty() {
             self.evictions.claims.push(Claim { job: job.job, at, victims: ending.iter().map(|run| run.run).collect() });
         }
@@ -193,7 +194,7 @@ impl<'a> Planner<'a> {
     fn take_way(&mut self, way: Way, class: usize, job: JobId) {
         let ask = self.classes[class].demand.ask;
         let mut victims = Vec::with_capacity(way.victims.len());
-        for index in way.victims {
+        for &index in &way.victims {
             let run = &self.snapshot.running[index];
             let end = planned_end(run, self.policy, self.now).min(self.now + run.grace.max(Span(1)));
             let holding = &self.horizon.run(index).holding;
@@ -207,7 +208,7 @@ impl<'a> Planner<'a> {
         let grant = way.placed.grant(&ask, layout, &self.ground.ports);
         let claimed = &mut self.evictions.claimed[ask.queue];
         *claimed = claimed.plus(Amount::of(&way.placed.holding));
-        self.horizon.claim(Rc::new(way.placed.holding), way.at, ask.span, &self.nothing);
+        self.horizon.claim(Rc::new(way.placed.holding), &way.victims, way.at, ask.span, &self.nothing);
         self.evictions.claims.push(Claim { job, at: way.at, victims: victims.clone() });
         self.evictions.new.push(Eviction { job, grant, victims });
     }

@@ -42,13 +42,15 @@ pub(crate) struct Horizon {
     occupations: Vec<Occupation>,
     /// Beginnings of claims up to here bind every start, however short: what was cleared for a job is lent to nobody.
     claimed_until: Time,
+    /// What is held if all victims end at this moment and all claims begin: a victim may be quicker than planned.
+    cleared: Option<Held>,
 }
 
 impl Horizon {
     pub fn new(now: Time, nothing: Held, running: Vec<Occupation>) -> Horizon {
         let mut current = nothing;
         running.iter().for_each(|occupation| current.take(&occupation.holding));
-        Horizon { now, current, ahead: Vec::new(), peaks: Vec::new(), occupations: running, claimed_until: now }
+        Horizon { now, current, ahead: Vec::new(), peaks: Vec::new(), occupations: running, claimed_until: now, cleared: None }
     }
 
     /// Beginnings of promises, by time.
@@ -74,6 +76,7 @@ impl Horizon {
             points => self.peaks[points - 1].get_or_init(|| {
                 let mut peak = self.current.clone();
                 self.ahead[..points].iter().for_each(|(_, held)| peak.raise_to(held));
+                self.cleared.iter().for_each(|held| peak.raise_to(held));
                 peak
             }),
         }
@@ -90,6 +93,7 @@ impl Horizon {
     pub fn start(&mut self, holding: Rc<Holding>, span: Span) {
         let end = self.now + span;
         self.current.take(&holding);
+        self.cleared.iter_mut().for_each(|held| held.take(&holding));
         self.ahead.iter_mut().filter(|(time, _)| *time < end).for_each(|(_, held)| held.take(&holding));
         self.occupations.push(Occupation { holding, from: self.now, end });
         self.forget_peaks();
@@ -115,9 +119,12 @@ impl Horizon {
         &self.occupations[index]
     }
 
-    /// Keeps a holding for a job whose victims end at `from`, or are gone.
-    pub fn claim(&mut self, holding: Rc<Holding>, from: Time, span: Span, nothing: &Held) {
+    /// Keeps a holding for a job whose victims, given by their indices, end at `from`, or are gone.
+    pub fn claim(&mut self, holding: Rc<Holding>, victims: &[usize], from: Time, span: Span, nothing: &Held) {
         self.claimed_until = self.claimed_until.max(from);
+        let cleared = self.cleared.get_or_insert_with(|| self.current.clone());
+        victims.iter().for_each(|victim| cleared.release(&self.occupations[*victim].holding));
+        cleared.take(&holding);
         self.promise(holding, from, span, nothing);
     }
 
@@ -146,6 +153,7 @@ impl Horizon {
         };
         let mut peak = less(self.now, &self.current);
         self.ahead.iter().filter(|(time, _)| *time < until).for_each(|(time, held)| peak.raise_to(&less(*time, held)));
+        self.cleared.iter().for_each(|held| peak.raise_to(&less(self.now, held)));
         peak
     }
 
@@ -193,6 +201,9 @@ impl Walk {
             if begins { horizon.current.take(holding) } else { horizon.current.release(holding) }
         }
         horizon.now = time;
+        if time >= horizon.claimed_until {
+            horizon.cleared = None;
+        }
         let past = horizon.ahead.partition_point(|(at, _)| *at <= time);
         horizon.ahead.drain(..past);
         horizon.forget_peaks();

@@ -37,6 +37,7 @@ mod reason;
 
 pub use check::check;
 pub use model::{
-    Blocker, Evicted, Eviction, Gate, MachineSnapshot, Plan, Policy, QueueSnapshot, Reason, Reservation, Running, Snapshot, Start, Violation, Waiting, WhatIf,
+    Blocker, Evicted, Eviction, Gate, MachineSnapshot, Plan, Policy, QueueSnapshot, Reason, Reservation, Running, Snapshot, Start,
+    Violation, Waiting, WhatIf,
 };
 pub use planner::{plan, what_if};

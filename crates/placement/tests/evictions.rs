@@ -62,7 +62,12 @@ fn who_is_evicted_for_whom() {
         ("not for CPUs where devices are guaranteed", full([40; 4]), vec![job(1).queue("nlp").cpus(14)], vec![]),
         ("not from a queue within its guarantee", mixed("nlp"), vec![wants(1, "own", 1)], vec![(1, vec![101])]),
         ("from a queue beyond its guarantee", mixed("own"), vec![wants(1, "nlp", 2)], vec![(1, vec![101])]),
-        ("two jobs, each its own", full([40, 20, 30, 50]), vec![wants(1, "nlp", 1), wants(2, "own", 1)], vec![(1, vec![101]), (2, vec![102])]),
+        (
+            "two jobs, each its own",
+            full([40, 20, 30, 50]),
+            vec![wants(1, "nlp", 1), wants(2, "own", 1)],
+            vec![(1, vec![101]), (2, vec![102])],
+        ),
         ("nobody when there is room", vec![holder(100, "default", &[0, 1], 60)], vec![wants(1, "nlp", 2)], vec![]),
     ];
     for (what, running, jobs, expected) in rows {
@@ -209,4 +214,22 @@ fn the_check_notices_what_is_wrong_with_a_claim() {
     stolen.starts.remove(0);
     stolen.starts[0].grant = right.starts[0].grant.clone();
     assert!(check(&stolen, &free, &policy()).iter().any(|violation| violation.rule == "devices"), "another job in its place");
+}
+
+/// A victim may be quicker than planned, so whatever starts must fit beside the claim and beside everything that runs now,
+/// even what is planned to have ended when the victim's grace is over.
+#[test]
+fn a_claim_binds_from_the_moment_it_is_made() {
+    let mut leaving = holder(100, "default", &[0, 1, 2], 60);
+    leaving.grant.memory = Bytes::gib(30);
+    let mut short = holder(101, "default", &[3], 60);
+    (short.grant.memory, short.expected_end) = (Bytes::gib(30), Some(NOW + Span::seconds(5)));
+    let large = |number| job(number).queue("default").memory(Bytes::gib(30)).expect(Span::hours(1));
+    let before = scene(vec![leaving, short], [wants(1, "nlp", 2).memory(Bytes::gib(30))]);
+    let mut after = adopted(before.clone(), &sound(&before));
+    after.waiting.push(large(2).0);
+    after.running.remove(0);
+    after.running.push(holder(102, "default", &[0], 60));
+    (after.running[1].evicted, after.running[1].stopping) = (Some(Evicted { by: JobId::new(1), at: NOW }), true);
+    assert!(started(&sound(&after)).is_empty(), "30 GiB run, 30 GiB are claimed, 4 GiB are left");
 }

@@ -4,8 +4,8 @@ use crate::arguments::Queues;
 use crate::failure::Failure;
 use crate::listing;
 use crate::state::Place;
-use api::QueueView;
 use machine::CpuShare;
+use spec::Limits;
 use std::process::ExitCode;
 
 pub fn run(place: &Place, queues: Queues) -> Result<ExitCode, Failure> {
@@ -14,7 +14,7 @@ pub fn run(place: &Place, queues: Queues) -> Result<ExitCode, Failure> {
         listing::print_json(&views)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = listing::table(["QUEUE", "TENANT", "SHARE", "RUNNING", "WAITING", "CPUS", "MEMORY", "DEVICES", "LIMITS"]);
+    let mut table = listing::table(["QUEUE", "TENANT", "SHARE", "RUNNING", "WAITING", "CPUS", "MEMORY", "DEVICES", "GUARANTEE", "LIMITS"]);
     for view in &views {
         table.add_row([
             view.queue.name.clone(),
@@ -25,15 +25,15 @@ pub fn run(place: &Place, queues: Queues) -> Result<ExitCode, Failure> {
             CpuShare(u32::try_from(view.held_cpu_milli).unwrap_or(u32::MAX)).to_string(),
             view.held_memory.to_string(),
             view.held_devices.to_string(),
-            limits(view),
+            amounts(&view.queue.guarantee),
+            amounts(&view.queue.limits),
         ]);
     }
     listing::print_table(&table)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn limits(view: &QueueView) -> String {
-    let limits = &view.queue.limits;
+fn amounts(limits: &Limits) -> String {
     let parts = [
         limits.cpus.map(|n| listing::counted(n.into(), "CPU")),
         limits.memory.map(|n| n.to_string()),

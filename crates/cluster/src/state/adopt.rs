@@ -1,19 +1,27 @@
 //! Giving grants.
 
 use super::{Effects, State};
-use crate::{JobState, Refusal, Run, RunState};
-use placement::Start;
-use spec::{JobId, RunId, Time};
-use std::collections::BTreeMap;
+use crate::{Job, JobState, Refusal, Run, RunState};
+use placement::{Evicted, Eviction, Start};
+use spec::{JobId, RunId, StopOrder, Time};
+use std::collections::{BTreeMap, BTreeSet};
 
 impl State {
     /// The plan must have been made from exactly this state. Whether its grants fit was checked by
     /// [`placement::check`]; here it is only asked whether the jobs may start at all.
-    pub(super) fn adopt(&mut self, based_on: u64, starts: &[Start], at: Time, effects: &mut Effects) -> Result<(), Refusal> {
+    pub(super) fn adopt(
+        &mut self,
+        based_on: u64,
+        starts: &[Start],
+        evictions: &[Eviction],
+        at: Time,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
         if based_on != self.generation {
             return Err(Refusal::Stale { based_on, now: self.generation });
         }
         self.may_start(starts)?;
+        self.may_evict(evictions, starts)?;
         for start in starts {
             let Some(machine) = self.machines.get(&start.grant.machine) else { continue };
             // The machine's assignment changes once for the whole command, after it.
@@ -22,6 +30,7 @@ impl State {
             self.edit(start.job, effects, |job| {
                 let attempt = u32::try_from(job.runs.len()).unwrap_or(u32::MAX).saturating_add(1);
                 job.state = JobState::Starting;
+                job.claim = None;
                 job.runs.push(Run {
                     id: RunId { job: job.id, attempt },
                     grant: start.grant.clone(),
@@ -29,6 +38,7 @@ impl State {
                     ordered_in,
                     state: RunState::Starting,
                     stop: None,
+                    evicted: None,
                     started: None,
                     ended: None,
                     ranks: vec![],
@@ -37,6 +47,47 @@ impl State {
                     usage: None,
                 });
             });
+        }
+        for eviction in evictions {
+            self.evict(eviction, at, effects);
+        }
+        Ok(())
+    }
+
+    /// Each victim is asked to save its work and end; the place is kept for the job.
+    fn evict(&mut self, eviction: &Eviction, at: Time, effects: &mut Effects) {
+        self.edit(eviction.job, effects, |job| job.claim = Some(eviction.grant.clone()));
+        for victim in &eviction.victims {
+            effects.changed_machines.insert(eviction.grant.machine.clone());
+            self.edit(victim.job, effects, |job| {
+                job.state = JobState::Stopping;
+                if let Some(run) = job.live_run_mut() {
+                    run.stop = Some(StopOrder { kill: false });
+                    run.evicted = Some(Evicted { by: eviction.job, at });
+                }
+            });
+        }
+    }
+
+    fn may_evict(&self, evictions: &[Eviction], starts: &[Start]) -> Result<(), Refusal> {
+        let refuse = |what: String| Err(Refusal::Inconsistent(what));
+        let (mut jobs, mut victims) = (BTreeSet::new(), BTreeSet::new());
+        for eviction in evictions {
+            let id = eviction.job;
+            let waits =
+                |job: &Job| job.state == JobState::Waiting && job.claim.is_none() && job.after.is_empty() && job.not_before.is_none();
+            if !self.jobs.get(&id).is_some_and(waits) || !jobs.insert(id) || starts.iter().any(|start| start.job == id) {
+                return refuse(format!("the plan evicts runs for job {id}, which does not wait for that"));
+            }
+            if eviction.victims.is_empty() {
+                return refuse(format!("the plan gives job {id} a place that nobody leaves"));
+            }
+            for victim in &eviction.victims {
+                let run = self.jobs.get(&victim.job).and_then(Job::live_run).filter(|run| run.id == *victim && run.stop.is_none());
+                if run.is_none_or(|run| run.grant.machine != eviction.grant.machine) || !victims.insert(*victim) {
+                    return refuse(format!("the plan evicts run {victim}, which does not run there or ends already"));
+                }
+            }
         }
         Ok(())
     }

@@ -20,12 +20,16 @@ impl State {
         for target in targets {
             let Some(job) = self.jobs.get(&target) else { continue };
             let Some(run) = job.live_run() else {
-                self.edit(target, effects, |job| job.cancelled_by = Some(by.clone()));
+                self.edit(target, effects, |job| {
+                    job.cancelled_by = Some(by.clone());
+                    job.claim = None;
+                });
                 endings.push((target, Ending::cancelled(by, at)));
                 continue;
             };
             let stop = StopOrder { kill: kill || run.stop.is_some_and(|stop| stop.kill) };
-            if run.stop == Some(stop) {
+            // An evicted run is stopping too, and its job would wait again.
+            if run.stop == Some(stop) && job.cancelled_by.is_some() {
                 continue;
             }
             effects.changed_machines.insert(run.grant.machine.clone());

@@ -186,7 +186,9 @@ impl State {
             Command::Cancel { job, by, kill, at } => self.cancel(*job, by, *kill, *at, &mut effects)?,
             Command::Join { machine, at } => self.join(machine, *at, &mut effects),
             Command::Queues { queues, at: _ } => self.set_queues(queues, &mut effects)?,
-            Command::Adopt { based_on, starts, at } => self.adopt(*based_on, starts, *at, &mut effects)?,
+            Command::Adopt { based_on, starts, evictions, at } => {
+                self.adopt(*based_on, starts, evictions, *at, &mut effects)?;
+            }
             Command::Observe { report, at } => self.observe(report, *at, &mut effects)?,
             Command::Wake { at } => self.wake(*at, &mut effects),
             Command::Forget { numbers, at: _ } => self.forget(numbers, &mut effects)?,
@@ -203,9 +205,11 @@ impl State {
     }
 
     fn join(&mut self, machine: &Arc<Machine>, at: Time, effects: &mut Effects) {
+        let mut drop_claims = vec![];
         match self.machines.get_mut(&machine.id) {
             Some(known) if known.machine == *machine => return,
             Some(known) => {
+                drop_claims.push(machine.id.clone());
                 known.machine = machine.clone();
                 known.joined = at;
             }
@@ -216,6 +220,16 @@ impl State {
         }
         effects.changed = true;
         effects.replan = true;
+        self.void_claims(|grant| drop_claims.contains(&grant.machine), effects);
+    }
+
+    /// Claims are good for the machine and the queues that they were planned with. Their jobs wait as all others do.
+    fn void_claims(&mut self, void: impl Fn(&machine::Grant) -> bool, effects: &mut Effects) {
+        let claims = self.index.waiting.iter().copied();
+        let gone: Vec<JobId> = claims.filter(|id| self.jobs.get(id).is_some_and(|job| job.claim.as_ref().is_some_and(&void))).collect();
+        for id in gone {
+            self.edit(id, effects, |job| job.claim = None);
+        }
     }
 
     /// Back-off timers that have run out are taken off their jobs.

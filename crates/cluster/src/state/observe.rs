@@ -126,7 +126,10 @@ impl State {
             Some(ledger) => ledger.charge(used, at),
             None => self.usage.entry(job.queue.clone()).or_default().charge(used, at),
         }
-        let runs = u32::try_from(job.runs.len()).unwrap_or(u32::MAX);
+        let runs = job.attempts();
+        if job.cancelled_by.is_none() && job.runs.last().is_some_and(Run::gave_way) {
+            return; // it waits again, as if this run had never been
+        }
         let state = match verdict(&job.spec, runs, job.cancelled_by.is_some(), cause) {
             Verdict::Again(wait) => {
                 let not_before = (wait.0 > 0).then_some(at + wait);

@@ -23,6 +23,7 @@ impl State {
         if self.queues != queues {
             self.queues = queues.to_vec();
             self.usage.retain(|name, _| queues.iter().any(|queue| queue.name == *name));
+            self.void_claims(|_| true, effects);
             effects.changed = true;
             effects.replan = true;
         }

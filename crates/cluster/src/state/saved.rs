@@ -3,6 +3,7 @@
 use super::index::Index;
 use super::{Keyed, Keys, MachineState, State};
 use crate::{Job, JobState, Ledger, Run};
+use machine::Grant;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use spec::{Dependency, Identity, JobId, JobSpec, Queue, Time};
 use std::collections::BTreeMap;
@@ -60,6 +61,8 @@ struct Task {
     not_before: Option<Time>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cancelled_by: Option<Identity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    claim: Option<Grant>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     runs: Vec<Run>,
 }
@@ -120,6 +123,7 @@ impl State {
                     after: job.after.clone(),
                     not_before: job.not_before,
                     cancelled_by: job.cancelled_by.clone(),
+                    claim: job.claim.clone(),
                     runs: job.runs.clone(),
                 });
             }
@@ -176,6 +180,7 @@ impl<'de> Deserialize<'de> for State {
                     after: task.after,
                     not_before: task.not_before,
                     cancelled_by: task.cancelled_by,
+                    claim: task.claim,
                     runs: task.runs,
                 };
                 jobs.insert(id, job);

@@ -102,6 +102,7 @@ impl State {
                 after: after.clone(),
                 not_before: None,
                 cancelled_by: None,
+                claim: None,
                 runs: vec![],
             };
             self.index.add(&job);

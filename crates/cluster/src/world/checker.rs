@@ -160,6 +160,7 @@ impl Checker {
         }
         let truth: BTreeSet<String> =
             sites.iter().flat_map(|site| &site.truth).map(|(run, cause)| format!("{run} {}", serde_text(cause))).collect();
+        evictions_end_in_starts(disk)?;
         for job in disk.archive() {
             for run in &job.runs {
                 let RunState::Ended(cause) = &run.state else {
@@ -169,7 +170,10 @@ impl Checker {
                     return broken("ends are what really happened", format!("{} is said to have ended by {cause:?}", run.id));
                 }
             }
-            if job.runs.len() > job.spec.retry.attempts as usize {
+            let gave_way = |run: &&crate::Run| {
+                run.evicted.is_some() && matches!(run.state, RunState::Ended(EndCause::Stopped | EndCause::Lost { .. }))
+            };
+            if job.runs.len() - job.runs.iter().filter(gave_way).count() > job.spec.retry.attempts as usize {
                 return broken("no more attempts than asked for", format!("job {} ran {} times", job.id, job.runs.len()));
             }
             exit_code_is_true(job)?;
@@ -238,6 +242,32 @@ fn one_is_met(job: JobId, after: &Dependency, disk: &Disk) -> Result<(), Broken>
     let over = !disk.shadow.is_live(after.job);
     if ends.is_empty() || !met || !over {
         return broken("dependencies are kept", format!("{job} executes, but {} is not as 'after' asks", after.job));
+    }
+    Ok(())
+}
+
+/// Whoever gave way did so for somebody who then started, or was cancelled meanwhile; each time anew. Clocks may have been set
+/// back in between, so starts are counted and not compared by time.
+fn evictions_end_in_starts(disk: &Disk) -> Result<(), Broken> {
+    let mut evictions: BTreeMap<JobId, BTreeSet<spec::Time>> = BTreeMap::new();
+    for job in disk.archive() {
+        for run in &job.runs {
+            evictions.entry(run.evicted.map_or(job.id, |evicted| evicted.by)).or_default().extend(run.evicted.map(|evicted| evicted.at));
+        }
+        let last = job.runs.last();
+        if job.state == JobState::Failed && last.is_some_and(crate::Run::gave_way) {
+            return broken("who gives way waits again", format!("{} failed by its eviction", job.id));
+        }
+    }
+    for (winner, times) in evictions {
+        let Some(job) = disk.archived(winner) else { continue };
+        let starts = job.runs.len() + usize::from(job.cancelled_by.is_some());
+        if starts < times.len() {
+            return broken(
+                "no eviction without a start",
+                format!("runs were evicted {} times for {winner}, which began {starts} times", times.len()),
+            );
+        }
     }
     Ok(())
 }

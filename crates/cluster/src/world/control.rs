@@ -44,7 +44,8 @@ impl Control {
     pub fn new(seed: u64) -> Control {
         // Promising and explaining less changes what happens, and is less work.
         let reservations = usize::try_from(seed % 5).unwrap_or(0);
-        let policy = Policy { reservations, explained: 4 * reservations, ..Policy::default() };
+        let shortest_run = Span::seconds(20 * (seed % 3));
+        let policy = Policy { shortest_run, reservations, explained: 4 * reservations, ..Policy::default() };
         Control {
             core: None,
             disk: Disk::new(if seed.is_multiple_of(8) { Medium::Bytes } else { Medium::Values }),
@@ -274,9 +275,11 @@ impl World {
         }
         for record in &batch.records {
             let text = match record {
-                crate::Command::Adopt { starts, .. } => {
+                crate::Command::Adopt { starts, evictions, .. } => {
                     let jobs: Vec<String> = starts.iter().map(|start| format!("{} on {}", start.job, start.grant.machine)).collect();
-                    format!("  log: start {}", jobs.join(", "))
+                    let out = |eviction: &placement::Eviction| format!("{:?} for {}", eviction.victims, eviction.job);
+                    let out: Vec<String> = evictions.iter().map(out).collect();
+                    format!("  log: start {}; evict {}", jobs.join(", "), out.join(", "))
                 }
                 crate::Command::Observe { report, .. } => {
                     let runs: Vec<String> = report.runs.iter().map(|run| format!("{} {:?}", run.run, run.phase)).collect();

@@ -437,6 +437,11 @@ impl World {
 
 /// The queues of every simulated world.
 fn queues() -> Vec<Queue> {
-    let small = Queue { name: "small".into(), limits: Limits { runs: Some(2), ..Limits::default() }, ..Queue::default() };
+    let small = Queue {
+        name: "small".into(),
+        limits: Limits { runs: Some(2), ..Limits::default() },
+        guarantee: Limits { cpus: Some(3), ..Limits::default() },
+        ..Queue::default()
+    };
     vec![Queue::default(), small]
 }

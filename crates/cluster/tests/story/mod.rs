@@ -155,7 +155,12 @@ impl Story {
         for record in &batch.records {
             match record {
                 cluster::Command::Forget { numbers, .. } => self.print(&format!("  forgotten: {numbers:?}")),
-                cluster::Command::Adopt { starts, .. } => {
+                cluster::Command::Adopt { starts, evictions, .. } => {
+                    for eviction in evictions {
+                        for victim in &eviction.victims {
+                            self.print(&format!("  {victim} is evicted for {}", eviction.job));
+                        }
+                    }
                     for start in starts {
                         let cpus = start.grant.cpus();
                         let devices = start.grant.devices().count();
@@ -193,7 +198,8 @@ impl Story {
         let name = words.first("the name")?.to_owned();
         let limits = Limits { runs: words.get("runs")?, cpus: words.get("cpus")?, ..Limits::default() };
         self.queues.retain(|queue| queue.name != name);
-        self.queues.push(Queue { name, limits, weight: words.get("weight")?.unwrap_or(1), ..Queue::default() });
+        let guarantee = Limits { cpus: words.get("cpus-guaranteed")?, ..Limits::default() };
+        self.queues.push(Queue { name, limits, weight: words.get("weight")?.unwrap_or(1), guarantee, ..Queue::default() });
         self.step(vec![Input::Queues { queues: self.queues.clone() }]);
         Ok(())
     }

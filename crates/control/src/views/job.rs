@@ -37,7 +37,8 @@ pub fn job_view(job: &Job) -> JobView {
 
 /// Of the end of the newest run, unless it is what somebody asked for.
 fn hint(job: &Job) -> Option<String> {
-    if job.cancelled_by.is_some() { None } else { cluster::explain(job).and_then(|finding| finding.hint) }
+    let asked = job.cancelled_by.is_some() || job.runs.last().is_some_and(Run::gave_way);
+    if asked { None } else { cluster::explain(job).and_then(|finding| finding.hint) }
 }
 
 fn run_view(run: &Run) -> RunView {
@@ -50,6 +51,7 @@ fn run_view(run: &Run) -> RunView {
     RunView {
         run: run.id,
         state: state.into(),
+        evicted_for: run.evicted.map(|evicted| evicted.by),
         cause,
         grant: run.grant.clone(),
         granted: run.adopted,

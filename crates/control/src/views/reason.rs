@@ -26,9 +26,9 @@ pub fn reason_text(reason: &Reason, about: About<'_>, now: Time) -> String {
         (Blocker::Gate(Gate::Backoff { until }), Some(job)) => {
             let attempts = about.spec.retry.attempts;
             let when = if *until > now { format!("starts in {}", *until - now) } else { "is about to start".into() };
-            let next = format!("attempt {} of {attempts} {when}", job.runs.len() + 1);
+            let next = format!("attempt {} of {attempts} {when}", job.attempts() + 1);
             match cluster::explain(job) {
-                Some(end) => format!("{next}; attempt {} {}", job.runs.len(), end.title),
+                Some(end) => format!("{next}; attempt {} {}", job.attempts(), end.title),
                 None => next,
             }
         }

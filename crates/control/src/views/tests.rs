@@ -49,6 +49,7 @@ pub fn sample_job(number: u64, uid: u32) -> Job {
         after: vec![],
         not_before: None,
         cancelled_by: None,
+        claim: None,
         runs: vec![],
     }
 }
@@ -83,8 +84,14 @@ fn small_world() -> State {
         let _ = state.apply(&command).unwrap();
     }
     let based_on = state.generation();
-    let _ =
-        state.apply(&Command::Adopt { based_on, starts: vec![Start { job: JobId::new(1), grant: sample_grant() }], at: Time(11) }).unwrap();
+    let _ = state
+        .apply(&Command::Adopt {
+            based_on,
+            starts: vec![Start { job: JobId::new(1), grant: sample_grant() }],
+            evictions: vec![],
+            at: Time(11),
+        })
+        .unwrap();
     state
 }
 
@@ -160,6 +167,7 @@ fn ended_run(cause: spec::EndCause) -> Run {
         ordered_in: 1,
         state: RunState::Ended(cause),
         stop: None,
+        evicted: None,
         started: Some(Time(2)),
         ended: Some(Time(3)),
         ranks: vec![],
@@ -211,6 +219,7 @@ fn the_json_of_a_job_has_the_promised_fields() {
         ordered_in: 1,
         state: RunState::Ended(spec::EndCause::Success),
         stop: None,
+        evicted: None,
         started: Some(Time(6)),
         ended: Some(Time(7)),
         ranks: vec![],

@@ -90,11 +90,7 @@ fn add(sum: &mut Sum, grant: &Grant) {
 }
 
 fn guaranteed(limits: &Limits) -> [Option<u128>; 3] {
-    [
-        limits.cpus.map(|cpus| u128::from(cpus) * 1000),
-        limits.memory.map(|memory| u128::from(memory.0)),
-        limits.devices.map(u128::from),
-    ]
+    [limits.cpus.map(|cpus| u128::from(cpus) * 1000), limits.memory.map(|memory| u128::from(memory.0)), limits.devices.map(u128::from)]
 }
 
 /// Who has runs evicted stays within its guarantee; who loses runs keeps its own.
@@ -110,7 +106,12 @@ fn guarantees(plan: &Plan, snapshot: &Snapshot, waiting: &BTreeMap<JobId, &Waiti
                 false => add(&mut stays, &run.grant),
             }
         }
-        snapshot.waiting.iter().filter(|job| job.queue == *name).filter_map(|job| job.claim.as_ref()).for_each(|grant| add(&mut stays, grant));
+        snapshot
+            .waiting
+            .iter()
+            .filter(|job| job.queue == *name)
+            .filter_map(|job| job.claim.as_ref())
+            .for_each(|grant| add(&mut stays, grant));
         let claimed = |job: &JobId| waiting.get(job).is_some_and(|job| job.claim.is_some());
         plan.starts.iter().filter(|start| of_queue(&start.job) && !claimed(&start.job)).for_each(|start| add(&mut started, &start.grant));
         plan.evictions.iter().filter(|eviction| of_queue(&eviction.job)).for_each(|eviction| add(&mut gained, &eviction.grant));

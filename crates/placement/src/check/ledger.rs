@@ -63,8 +63,7 @@ impl<'a> Ledger<'a> {
 
     pub fn check_queues(&self, plan: &Plan, snapshot: &Snapshot, waiting: &BTreeMap<JobId, &Waiting>, found: &mut Found) {
         let given = plan.starts.iter().map(|start| start.job).chain(plan.evictions.iter().map(|eviction| eviction.job));
-        let touched: BTreeSet<&str> =
-            given.filter_map(|job| waiting.get(&job)).map(|job| job.queue.as_str()).collect();
+        let touched: BTreeSet<&str> = given.filter_map(|job| waiting.get(&job)).map(|job| job.queue.as_str()).collect();
         for queue in snapshot.queues.iter().map(|queue| &queue.queue).filter(|queue| touched.contains(queue.name.as_str())) {
             let mine = || self.grants.iter().filter(|(_, name, _)| *name == queue.name);
             // A limit that was over before (somebody lowered it) is not broken by a start that takes none of it.

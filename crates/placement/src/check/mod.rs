@@ -21,8 +21,7 @@ pub fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy) -> Vec<Violation
         found.add("generation", format!("made for {}, the state is at {}", plan.based_on, snapshot.generation));
     }
     // Of thousands that wait only those the plan says more about than a reason.
-    let named =
-        plan.starts.iter().map(|start| start.job).chain(plan.reservations.iter().map(|reservation| reservation.job));
+    let named = plan.starts.iter().map(|start| start.job).chain(plan.reservations.iter().map(|reservation| reservation.job));
     let named: BTreeSet<JobId> = named.chain(plan.evictions.iter().map(|eviction| eviction.job)).collect();
     let waiting: BTreeMap<JobId, &Waiting> =
         snapshot.waiting.iter().filter(|job| job.claim.is_some() || named.contains(&job.job)).map(|job| (job.job, job)).collect();
