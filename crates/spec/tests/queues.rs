@@ -4,13 +4,14 @@ use spec::{Bytes, Limits, Queue, parse_queues};
 
 #[test]
 fn queues_with_everything() {
-    let text = "queues:\n  - name: vision\n    tenant: lab-1\n    weight: 3\n    limits: {cpus: 16, memory: 64GB, devices: 4, runs: 10}\n    users: [ann, bob]\n    groups: vision\n  - name: spare\n";
+    let text = "queues:\n  - name: vision\n    tenant: lab-1\n    weight: 3\n    limits: {cpus: 16, memory: 64GB, devices: 4, runs: 10}\n    guarantee: {devices: 2, cpus: 8}\n    users: [ann, bob]\n    groups: vision\n  - name: spare\n";
     let queues = parse_queues(text, "queues.yaml").unwrap_or_else(|problems| panic!("{problems}"));
     let vision = Queue {
         name: "vision".into(),
         tenant: "lab-1".into(),
         weight: 3,
         limits: Limits { cpus: Some(16), memory: Some(Bytes::gb(64)), devices: Some(4), runs: Some(10) },
+        guarantee: Limits { cpus: Some(8), devices: Some(2), ..Limits::default() },
         users: vec!["ann".into(), "bob".into()],
         groups: vec!["vision".into()],
     };
@@ -39,6 +40,8 @@ fn problems_of_queue_files() {
             "values",
             "queues:\n  - name: a b\n    weight: 0\n    users: [ann, ann, 'x y']\n    limits: {cpus: -1, runs: many}\n    tenant: [a]\n",
         ),
+        ("guarantee", "queues:\n  - name: vision\n    limits: {devices: 2}\n    guarantee: {devices: 3}\n"),
+        ("guaranteed runs", "queues:\n  - name: vision\n    guarantee: {runs: 3}\n"),
         ("text", "queues: vision\n"),
         ("yaml", "queues: [\n"),
     ];
