@@ -65,6 +65,9 @@ impl Portion {
     }
 }
 
+/// A queue in line: whether it has what it is guaranteed, its share, and the job that it would be served for.
+type Turn = (bool, u64, Time, JobId, usize);
+
 /// Hands out jobs: always from the queue that holds least for its weight, counting what the jobs handed out before
 /// would hold, so that queues take turns even when nothing fits.
 pub(crate) struct Order {
@@ -73,7 +76,7 @@ pub(crate) struct Order {
     portions: Vec<Portion>,
     /// Next ticket of each queue, and one past its last.
     cursors: Vec<(usize, usize)>,
-    line: BinaryHeap<Reverse<(bool, u64, Time, JobId, usize)>>,
+    line: BinaryHeap<Reverse<Turn>>,
     /// The queue of the job handed out last, not yet back in line.
     out: Option<usize>,
 }
