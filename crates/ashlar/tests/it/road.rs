@@ -57,7 +57,8 @@ fn a_gang_ends_with_its_first_failure() {
     let node = TestNode::start();
     let id = node.submit(
         "name: gang\nranks: 2\ncpus: 0.5\nmemory: 64MiB\ncheckpoint: {grace: 5s}\n\
-         script: |\n  if [ \"$ASHLAR_RANK\" = 1 ]; then exit 17; fi\n  trap 'exit 143' TERM\n  while :; do sleep 0.1; done\n",
+         script: |\n  if [ \"$ASHLAR_RANK\" = 1 ]; then while ! test -e /dev/shm/ready; do sleep 0.02; done; exit 17; fi\n  \
+         trap 'exit 143' TERM; touch /dev/shm/ready\n  while :; do sleep 0.1; done\n",
     );
     assert_eq!(node.wait(&id), 17);
     let ranks = &node.show(&id)["runs"][0]["ranks"];
