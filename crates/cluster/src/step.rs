@@ -288,10 +288,24 @@ impl Core {
         self.view.refresh(&self.state, &changed, &self.accepts, self.policy.usage_half_life, now);
     }
 
-    /// The moment at which the plan stops being the truth by itself: the first planned start.
+    /// The moment at which the plan stops being the truth by itself: the first planned start, or the first run that may be evicted
+    /// from then on.
     fn plan_ends(&self) -> Option<Time> {
-        let first = self.plan.reservations.iter().map(|reservation| reservation.at).min()?;
+        let start = self.plan.reservations.iter().map(|reservation| reservation.at).min();
+        let first = [start, self.next_evictable()].into_iter().flatten().min()?;
         Some(first.max(self.planned_at + PLAN_AGAIN))
+    }
+
+    /// When the next run has held its grant for long enough, if anybody waits who may be given its place.
+    fn next_evictable(&self) -> Option<Time> {
+        let snapshot = self.view.snapshot();
+        let guaranteed: Vec<&str> =
+            snapshot.queues.iter().filter(|row| !row.queue.guarantee.is_empty()).map(|row| row.queue.name.as_str()).collect();
+        if guaranteed.is_empty() || !snapshot.waiting.iter().any(|job| job.gates.is_empty() && guaranteed.contains(&job.queue.as_str())) {
+            return None;
+        }
+        let runs = snapshot.running.iter().filter(|run| run.evicted.is_none());
+        runs.map(|run| run.since + self.policy.shortest_run).filter(|at| *at > self.planned_at).min()
     }
 
     fn plan_is_past(&self, now: Time) -> bool {
