@@ -2,8 +2,8 @@
 
 use crate::failure::Failure;
 use crate::program;
+use host::accelerators::nvml::Asker;
 use host::health::Health;
-use host::vendor::nvml::Asker;
 use machine::{DeviceId, Machine, Telemetry};
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -42,7 +42,7 @@ pub fn probe(name: &str) -> bool {
     if name != "nvml" {
         return false;
     }
-    let library = std::env::var_os(host::vendor::nvml::LIBRARY_VARIABLE);
-    host::vendor::nvml::serve(library.as_deref(), std::io::stdin().lock(), std::io::stdout());
+    let library = std::env::var_os(host::accelerators::nvml::LIBRARY_VARIABLE);
+    host::accelerators::nvml::serve(library.as_deref(), std::io::stdin().lock(), std::io::stdout());
     true
 }

@@ -4,7 +4,7 @@
 //! and of the child that has the library open. Processor time is the kernel's count for each thread.
 
 use fake_nvml::Script;
-use host::vendor::nvml::{self, Asker};
+use host::accelerators::nvml::{self, Asker};
 use host::{Root, process};
 use std::error::Error;
 use std::process::Command;

@@ -4,11 +4,11 @@
 //! Everything that may hang is asked at the same time, each in its own child with the same deadline, so one vendor's silence
 //! costs another vendor's cards nothing.
 
+use crate::accelerators::nvml::{self, Asker, Sweep};
+use crate::accelerators::table::{self, Telemetry as How};
+use crate::accelerators::tools::{self, Told, Tool};
 use crate::child::Silence;
 use crate::telemetry::{Look, Sampler};
-use crate::vendor::nvml::{self, Asker, Sweep};
-use crate::vendor::table::{self, Telemetry as How};
-use crate::vendor::tools::{self, Told, Tool};
 use crate::{KernelLog, Root};
 use machine::ladder::{Answer, Fault};
 use machine::{Device, DeviceId, KernelFaults, Rung, Telemetry, Vendor, telemetry};

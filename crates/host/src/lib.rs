@@ -4,6 +4,7 @@
 //! reader here is tested. The parsers in [`text`] are pure; nothing here writes to the machine. A source that is
 //! missing or damaged costs the fact it would have given, never the whole picture.
 
+pub mod accelerators;
 pub mod capture;
 pub mod cdi;
 mod cgroup;
@@ -23,7 +24,6 @@ pub mod survey;
 pub mod telemetry;
 pub mod text;
 mod topology;
-pub mod vendor;
 pub mod watch;
 
 pub use error::HostError;

@@ -1,7 +1,7 @@
 //! One look at the whole machine.
 
 use crate::cgroup::Cgroups;
-use crate::{HostError, Root, facts, infiniband, nics, paths, text, topology, vendor};
+use crate::{HostError, Root, accelerators, facts, infiniband, nics, paths, text, topology};
 use machine::Machine;
 
 /// Reads the machine below `root`. Vendor libraries are not touched: what only NVIDIA's library tells is added by
@@ -19,7 +19,7 @@ pub fn probe(root: &Root) -> Result<Machine, HostError> {
         hostname,
         product: facts::product(root),
         facts: facts::facts(root, &groups, &infos),
-        devices: vendor::devices(root, &ports),
+        devices: accelerators::devices(root, &ports),
         nics: ports,
         infiniband: infiniband::ports(root),
         ..Machine::default()

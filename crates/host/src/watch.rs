@@ -5,7 +5,7 @@
 //! configuration space are read once a second, which is one bus access and asks no driver.
 
 use crate::Root;
-use crate::vendor::{self, Counted};
+use crate::accelerators::{self, Counted};
 use machine::ladder::{self, Evidence, OnBus};
 use machine::{Device, Nic, PciAddress};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -111,7 +111,7 @@ impl Watched {
     /// Reads one device again. A new one, or one whose slices changed, makes the count of the others change, so all are read.
     fn refresh(&mut self, address: PciAddress) -> bool {
         let known = self.devices.iter().position(|device| device.pci == Some(address) && device.slice.is_none());
-        let found = vendor::device_at(&self.root, address, &self.ports, known.map(|at| self.devices[at].index));
+        let found = accelerators::device_at(&self.root, address, &self.ports, known.map(|at| self.devices[at].index));
         match (known, found) {
             (None, Counted::None) => false,
             (None, Counted::Device(_) | Counted::Slice) => self.read_all(),
@@ -145,7 +145,7 @@ impl Watched {
 
     /// Everything anew; devices that were known by a name of their vendor's library keep it, and lost ones stay.
     pub fn read_all(&mut self) -> bool {
-        let mut next = vendor::devices(&self.root, &self.ports);
+        let mut next = accelerators::devices(&self.root, &self.ports);
         for device in &mut next {
             if let Some(old) = self.devices.iter().find(|old| old.pci == device.pci && old.slice.is_none() && device.slice.is_none()) {
                 device.id = old.id.clone();
@@ -182,7 +182,7 @@ impl Watched {
             })
             .collect();
         cards.into_iter().fold(false, |changed, (address, was_lost)| {
-            let now = vendor::on_bus(&self.root, address);
+            let now = accelerators::on_bus(&self.root, address);
             let change = match (now, was_lost) {
                 (OnBus::Present, true) => self.refresh(address),
                 (OnBus::Present, false) => false,

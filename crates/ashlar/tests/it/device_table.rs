@@ -1,10 +1,10 @@
 //! The table of devices against what else speaks of them: the page on support, and the masks of the launch recipes.
 
 use super::tidy::workspace;
-use host::vendor::table::{self, LISTED, Row, Telemetry};
+use host::accelerators::table::{self, LISTED, Row, Telemetry};
 use std::fmt::Write;
 
-const BEGIN: &str = "<!-- devices: made from the table in crates/host/src/vendor/table; ASHLAR_UPDATE_DOCS=1 writes it anew -->\n";
+const BEGIN: &str = "<!-- devices: made from the table in crates/host/src/accelerators/table; ASHLAR_UPDATE_DOCS=1 writes it anew -->\n";
 const END: &str = "<!-- end of devices -->\n";
 
 fn telemetry(row: &Row) -> String {

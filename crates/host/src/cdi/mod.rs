@@ -7,7 +7,7 @@
 mod format;
 
 use crate::Root;
-use crate::vendor::table;
+use crate::accelerators::table;
 use format::{ContainerEdits, DeviceNode, File, Named};
 use machine::{Device, SliceKind, Vendor};
 use serde::Serialize;

@@ -4,9 +4,9 @@
 //! library that fails or a card that it does not answer for any more.
 
 use super::{Health, faults, how};
+use crate::accelerators::nvml::{self, Sweep};
+use crate::accelerators::table::Telemetry as How;
 use crate::telemetry::{Look, Sampler};
-use crate::vendor::nvml::{self, Sweep};
-use crate::vendor::table::Telemetry as How;
 use machine::{Device, DeviceId, KernelFaults, Rung, Telemetry, Vendor, telemetry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;

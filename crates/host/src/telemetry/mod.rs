@@ -6,8 +6,8 @@
 mod gpu_metrics;
 
 use crate::Root;
-use crate::vendor::glob::expand;
-use crate::vendor::table::{self, COMMON, Field, Metric, Read};
+use crate::accelerators::glob::expand;
+use crate::accelerators::table::{self, COMMON, Field, Metric, Read};
 use machine::telemetry::{PcieLink, checked};
 use machine::{Bytes, Device, DeviceId, Telemetry};
 use std::time::Instant;

@@ -37,7 +37,7 @@ impl Tree {
 
     fn watched(&self) -> Watched {
         let root = Root::at(self.0.path());
-        let devices = vendor::devices(&root, &[]);
+        let devices = accelerators::devices(&root, &[]);
         Watched::new(root, vec![], devices)
     }
 }

@@ -4,8 +4,8 @@
 
 use fake_nvml::{Act, Fabric, Gpu, Mig, Script};
 use host::Root;
+use host::accelerators::nvml::{self, Asker, Sweep};
 use host::child::Silence;
-use host::vendor::nvml::{self, Asker, Sweep};
 use machine::ladder::{Evidence, climb};
 use machine::{Bytes, Device, DeviceId, KernelFaults, LinkKind, Rung, StopKind, Vendor};
 use std::path::Path;

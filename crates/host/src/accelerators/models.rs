@@ -175,7 +175,7 @@ pub fn model(vendor: Vendor, maker: u16, device: u16) -> (String, Option<Bytes>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vendor::table;
+    use crate::accelerators::table;
 
     #[test]
     fn ids_are_unique_and_in_the_vendor_table() {

@@ -1,7 +1,7 @@
 //! Fixtures by documentation only: written by hand from the makers' manuals, never printed by a card.
 
 use super::*;
-use crate::vendor::table::{self, Telemetry as How};
+use crate::accelerators::table::{self, Telemetry as How};
 use proptest::prelude::*;
 
 #[test]

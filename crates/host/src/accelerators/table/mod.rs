@@ -107,7 +107,7 @@ pub enum Telemetry {
     Nvml,
     /// The files of [`Row::metrics`], and the common ones of hwmon and PCI.
     Kernel,
-    /// The output of a vendor's program, named as in [`crate::vendor::tools`].
+    /// The output of a vendor's program, named as in [`crate::accelerators::tools`].
     Tool(&'static str),
     /// Only what PCI and hwmon tell of every card.
     BusOnly,

@@ -3,8 +3,8 @@
 use super::ask_again::Sweep;
 use super::reply::{Fabric, Gpu, MigSlice};
 use crate::Root;
+use crate::accelerators::nvidia;
 use crate::child::Silence;
-use crate::vendor::nvidia;
 use machine::ladder::{Answer, Fault};
 use machine::{Bytes, Device, DeviceId, KernelFaults, LinkKind, PeerLink, Rung, Slice, SliceKind, Vendor, telemetry};
 use std::collections::BTreeMap;
