@@ -5,7 +5,7 @@ use crate::{Answer, Batch, Command, Effects, Input, Job, JobState, Refusal, Stat
 use diagnosis::{Finding, Severity};
 
 use placement::{Blocker, Gate, Plan, Policy, Reason, Snapshot, Waiting, WhatIf};
-use spec::{Identity, JobId, JobSpec, Report, Span, Time};
+use spec::{Identity, JobId, JobSpec, Report, RunId, RunPhase, Span, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ pub struct Core {
     replan: bool,
     view: View,
     changed_jobs: BTreeSet<JobId>,
-    /// Machines that joined since this core was made, and when each last reported.
-    joined: BTreeMap<String, Option<Time>>,
+    contacts: BTreeMap<String, Contact>,
+    /// Machines on which something new may start; follows from `contacts`.
     accepts: BTreeSet<String>,
     recent: Recent,
     alarms: VecDeque<Finding>,
@@ -68,6 +68,24 @@ impl Recent {
     }
 }
 
+/// What this core itself heard of one machine.
+#[derive(Clone, Debug, Default)]
+struct Contact {
+    joined: bool,
+    /// A state from disk knew the machine before it joined. What runs there may be more than that state says, when a disk
+    /// lost the end of the log, so nothing new starts there before its node has told.
+    told_first: bool,
+    reported: Option<Time>,
+    /// Runs that execute there and that the log never ordered. Their nodes end them; what they hold is not free till then.
+    unknown: BTreeSet<RunId>,
+}
+
+impl Contact {
+    fn accepts(&self) -> bool {
+        self.joined && (!self.told_first || self.reported.is_some()) && self.unknown.is_empty()
+    }
+}
+
 /// What one step gathers.
 #[derive(Default)]
 struct Gathered {
@@ -77,8 +95,8 @@ struct Gathered {
 }
 
 impl Core {
-    /// No machine accepts work until it has joined this core ([`Input::Join`]): what a state from disk
-    /// remembers of a machine may be long past.
+    /// No machine accepts work until it has joined this core ([`Input::Join`]) and, if the state remembers it, has said
+    /// what runs there: what a state from disk remembers of a machine may be long past.
     pub fn new(state: State, policy: Policy) -> Core {
         let mut core = Core {
             view: View::default(),
@@ -88,13 +106,20 @@ impl Core {
             plan: Plan::default(),
             planned_at: Time(0),
             replan: true,
-            joined: BTreeMap::new(),
+            contacts: BTreeMap::new(),
             accepts: BTreeSet::new(),
             recent: Recent::default(),
             alarms: VecDeque::new(),
         };
         core.refresh(Time(0));
         core
+    }
+
+    /// The core takes the place of one that believed things which could not be written: what machines said still counts.
+    pub fn in_place_of(mut self, other: &Core) -> Core {
+        self.contacts = other.contacts.clone();
+        self.contacts.values_mut().for_each(|contact| contact.joined = false);
+        self
     }
 
     /// Takes in the inputs, wakes what is due, plans if something changed, adopts the plan if it is sound.
@@ -135,8 +160,11 @@ impl Core {
             Input::Join { machine } => {
                 // Told its assignment whether or not it is new to us: its node may have restarted.
                 gathered.tell.insert(machine.id.clone());
-                self.replan |= self.accepts.insert(machine.id.clone());
-                self.joined.entry(machine.id.clone()).or_default();
+                let remembered = self.state.machines().contains_key(&machine.id);
+                let contact = self.contacts.entry(machine.id.clone()).or_default();
+                contact.told_first |= remembered && !contact.joined;
+                contact.joined = true;
+                self.look_at_contact(&machine.id);
                 self.log(Command::Join { machine, at: now }, gathered)
             }
             Input::Queues { queues } => self.log(Command::Queues { queues, at: now }, gathered),
@@ -203,9 +231,7 @@ impl Core {
 
     fn observe(&mut self, report: Report, now: Time, gathered: &mut Gathered) -> Answer {
         let machine = report.machine.clone();
-        if let Some(seen) = self.joined.get_mut(&machine) {
-            *seen = Some(now);
-        }
+        self.hear(&report, now);
         // A node that works by an older assignment has not got the newest one: say it again.
         let behind = self.state.machines().get(&machine).is_some_and(|known| report.generation < known.assignment_generation);
         if behind {
@@ -213,6 +239,36 @@ impl Core {
         }
         let report = self.state.essence(report, now);
         self.log(Command::Observe { report, at: now }, gathered)
+    }
+
+    fn hear(&mut self, report: &Report, now: Time) {
+        let contact = self.contacts.entry(report.machine.clone()).or_default();
+        contact.reported = Some(now);
+        let executing = report.runs.iter().filter(|run| !matches!(run.phase, RunPhase::Ended(_))).map(|run| run.run);
+        let unknown: BTreeSet<RunId> = executing.filter(|run| contact.unknown.contains(run) || !self.state.ordered(*run)).collect();
+        let news: Vec<String> = unknown.difference(&contact.unknown).map(ToString::to_string).collect();
+        contact.unknown = unknown;
+        self.look_at_contact(&report.machine);
+        if !news.is_empty() {
+            self.raise(Finding {
+                id: "runs.unknown".into(),
+                severity: Severity::Error,
+                title: format!("machine {} executes what the log does not know", report.machine),
+                detail: "nothing new starts there until its node has ended them".into(),
+                evidence: news.iter().map(|run| format!("run {run}")).collect(),
+                hint: Some("the end of the log was lost, or an older one was put in its place; the jobs that are known start again".into()),
+                source: "docs/concepts/state-machine.md".into(),
+            });
+        }
+    }
+
+    /// After a change of what is known of a machine.
+    fn look_at_contact(&mut self, machine: &str) {
+        let accepts = self.contacts.get(machine).is_some_and(Contact::accepts);
+        self.replan |= match accepts {
+            true => self.accepts.insert(machine.to_owned()),
+            false => self.accepts.remove(machine),
+        };
     }
 
     /// Applies a command and, if it changed anything, puts it into the batch.
@@ -269,7 +325,7 @@ impl Core {
     }
 
     fn alarm(&mut self, id: &str, title: &str, evidence: Vec<String>) {
-        self.alarms.push_back(Finding {
+        self.raise(Finding {
             id: id.into(),
             severity: Severity::Critical,
             title: title.into(),
@@ -278,6 +334,10 @@ impl Core {
             hint: Some("this is a bug in Ashlar; please report it with the evidence".into()),
             source: "docs/concepts/state-machine.md".into(),
         });
+    }
+
+    fn raise(&mut self, finding: Finding) {
+        self.alarms.push_back(finding);
         while self.alarms.len() > ALARMS {
             self.alarms.pop_front();
         }
@@ -336,14 +396,14 @@ impl Core {
         self.view.snapshot()
     }
 
-    /// Findings about this core itself, oldest first. Empty unless there is a bug.
+    /// Findings about this core itself, oldest first. Empty unless there is a bug or the end of the log was lost.
     pub fn alarms(&self) -> impl Iterator<Item = &Finding> {
         self.alarms.iter()
     }
 
     /// When the machine last reported to this core; `None` when it has not.
     pub fn last_report(&self, machine: &str) -> Option<Time> {
-        self.joined.get(machine).copied().flatten()
+        self.contacts.get(machine)?.reported
     }
 
     /// Why the job waits, most important first. Empty only when it does not wait.

@@ -102,6 +102,39 @@ fn a_run_whose_journal_is_damaged_is_lost_and_not_run_again() {
     assert_eq!(String::from_utf8_lossy(&left.stdout).trim(), "0");
 }
 
+/// Somebody puts back an older copy of the log while a run goes on that only the newer one ordered. Its number is given again.
+#[test]
+fn nothing_starts_beside_a_run_that_an_older_log_does_not_know() {
+    let mut node = TestNode::start();
+    node.kill();
+    let older = node.home.path().join("older");
+    std::fs::create_dir(&older).unwrap();
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        for file in std::fs::read_dir(from).unwrap().map(|file| file.unwrap()) {
+            if file.file_name().to_str().unwrap().starts_with("log.db") {
+                std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+            }
+        }
+    };
+    copy(&node.state, &older);
+    node.up();
+    let forgotten = node.detach(&["--memory", "64MiB"], "trap '' TERM; echo forgotten; sleep 976541");
+    node.wait_for_line(&forgotten, "forgotten");
+    node.kill();
+    for file in ["log.db", "log.db-wal", "log.db-shm"] {
+        let _ = std::fs::remove_file(node.state.join(file));
+    }
+    copy(&older, &node.state);
+    node.up();
+    let again = node.detach(&["--memory", "64MiB"], "echo second; exit 4");
+    assert_eq!(again, forgotten, "the same number");
+    assert_eq!(node.wait(&again), 4);
+    assert_eq!(node.ok(&["logs", &again]), "second");
+    let left = std::process::Command::new("pgrep").args(["-fc", "sleep 976541"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&left.stdout).trim(), "0");
+    assert!(node.ok(&["machine"]).contains("executes what the log does not know"), "{}", node.ok(&["machine"]));
+}
+
 #[test]
 fn one_state_directory_has_one_daemon() {
     let node = TestNode::start();

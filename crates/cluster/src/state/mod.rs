@@ -22,7 +22,7 @@ use index::Index;
 use machine::Machine;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use spec::{Assignment, JobId, JobSpec, Queue, RunOrder, Span, Time};
+use spec::{Assignment, JobId, JobSpec, Queue, RunId, RunOrder, Span, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -253,6 +253,14 @@ impl State {
     /// Grows by one with every command that changed something.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Whether the run was ordered at some time, as far as can be told: of jobs that have ended nothing is known here.
+    pub fn ordered(&self, run: RunId) -> bool {
+        match self.jobs.get(&run.job) {
+            Some(job) => job.runs.iter().any(|known| known.id == run),
+            None => run.job.number < self.next_number,
+        }
     }
 
     /// The number the next job gets.

@@ -73,10 +73,71 @@ fn nothing_starts_before_the_machine_joined_this_core() {
     let _ = second.step(vec![submit(sample::spec("b"), None)], NOW);
     assert!(matches!(second.reasons(JobId::new(2))[0].blocker, Blocker::NoMachine));
     let batch = second.step(vec![join(2)], NOW);
-    assert!(matches!(batch.records[..], [Command::Adopt { .. }]), "the machine itself is no news");
+    assert!(batch.records.is_empty(), "the machine itself is no news, and what runs there is not known yet");
+    assert_eq!(batch.assignments[0].runs.len(), 1);
+    let batch = second.step(vec![executes(&["1"], 0)], NOW);
+    assert!(matches!(batch.records[..], [Command::Observe { .. }, Command::Adopt { .. }]));
     assert_eq!(batch.assignments[0].runs.len(), 2);
     let _ = second.step(vec![ends(&second, 1, EndCause::Success)], NOW);
     assert_eq!(second.last_report("m0"), Some(NOW));
+}
+
+/// A report of runs that go on.
+fn executes(runs: &[&str], generation: u64) -> Input {
+    let run = |job: &&str| RunReport {
+        run: RunId { job: job.parse().expect("a number"), attempt: 1 },
+        phase: RunPhase::Running,
+        started: None,
+        ended: None,
+        ranks: vec![],
+        isolation: None,
+        stages: vec![],
+        usage: None,
+    };
+    Input::Observe { report: Report { machine: "m0".into(), generation, runs: runs.iter().map(run).collect() } }
+}
+
+/// The disk lost the end of the log: what it ordered may still run.
+#[test]
+fn nothing_starts_beside_a_run_that_the_log_does_not_know() {
+    let mut first = core(2);
+    let _ = first.step(vec![submit(JobSpec { cpus: machine::CpuShare::whole(2), ..sample::spec("a") }, None)], NOW);
+    let generation = first.state().assignment("m0").generation;
+    // All but the order.
+    let mut older = State::new();
+    let machine = first.state().machines()["m0"].machine.clone();
+    let spec = first.state().job(JobId::new(1)).expect("live").spec.clone();
+    let known = [Command::Join { machine, at: NOW }, Command::Submit { number: 1, spec, owner: ada(), key: None, ended: vec![], at: NOW }];
+    for command in &known {
+        let _ = older.apply(command).expect("it was");
+    }
+    let mut core = Core::new(older, Policy::default());
+    let _ = core.step(vec![join(2)], NOW);
+    // Run 1 and run 7 were ordered by what was lost; job 7 itself is not known either.
+    let batch = core.step(vec![executes(&["1", "7"], generation)], NOW);
+    assert!(batch.assignments[0].runs.is_empty(), "its node is told to end both");
+    assert_eq!(core.alarms().map(|finding| finding.evidence.join(", ")).collect::<Vec<_>>(), ["run 1-1, run 7-1"]);
+    assert!(matches!(core.reasons(JobId::new(1))[0].blocker, Blocker::NoMachine));
+    // One of them is still ending, and another job with its number comes; a repeated report raises no second alarm.
+    let batch = core.step(vec![executes(&["7"], generation + 1), submit(sample::spec("b"), None)], NOW);
+    assert!(!batch.records.iter().any(|record| matches!(record, Command::Adopt { .. })));
+    assert_eq!(core.alarms().count(), 1);
+    let batch = core.step(vec![executes(&[], generation + 1)], NOW);
+    assert!(matches!(batch.records[..], [Command::Adopt { .. }]));
+    assert_eq!(core.state().job(JobId::new(1)).map(|job| job.state), Some(JobState::Starting));
+}
+
+#[test]
+fn what_machines_said_outlives_a_core_that_could_not_write() {
+    let mut first = core(2);
+    let _ = first.step(vec![submit(sample::spec("a"), None)], NOW);
+    let state = first.state().clone();
+    let _ = first.step(vec![executes(&["1"], 1)], NOW);
+    let mut second = Core::new(state, Policy::default()).in_place_of(&first);
+    let _ = second.step(vec![submit(sample::spec("b"), None)], NOW);
+    assert!(matches!(second.reasons(JobId::new(2))[0].blocker, Blocker::NoMachine), "but it has to join");
+    let batch = second.step(vec![join(2)], NOW);
+    assert!(matches!(batch.records[..], [Command::Adopt { .. }]));
 }
 
 #[test]

@@ -362,7 +362,7 @@ impl Writer {
 
     fn resume(&mut self, log: Log, state: State) {
         self.log = log;
-        self.core = Core::new(state.clone(), self.policy.clone());
+        self.core = Core::new(state.clone(), self.policy.clone()).in_place_of(&self.core);
         self.core_alarms = 0;
         self.shared.view.replace(state, self.core.plan().clone());
         self.outage = None;
