@@ -13,7 +13,7 @@ pub use view::{
     RunView, SubmitItem, SubmitReply, SubmitRequest, SubmitResult,
 };
 pub use wire::{
-    API_HEADER, API_VERSION, Alarm, BODY_MAX_BYTES, CancelRequest, FollowReply, HealthView, JobQuery, LOG_ENDED_HEADER, LOG_MAX_BYTES,
-    LOG_OFFSET_HEADER, LOG_RUN_HEADER, LogPiece, LogRequest, PlanRequest, SOCKET_NAME, SUBMIT_MAX_JOBS, TokenReply, TokenRequest, TokenRow,
-    VERSION_HEADER, WAIT_MAX_MS, WaitReply, WhyView,
+    API_HEADER, API_VERSION, Alarm, BODY_MAX_BYTES, CancelRequest, FollowReply, HealthView, JobQuery, KnownMachine, LOG_ENDED_HEADER,
+    LOG_MAX_BYTES, LOG_OFFSET_HEADER, LOG_RUN_HEADER, LogPiece, LogRequest, PlanRequest, RemovedMachine, SOCKET_NAME, SUBMIT_MAX_JOBS,
+    TokenReply, TokenRequest, TokenRow, VERSION_HEADER, WAIT_MAX_MS, WaitReply, WhyView,
 };

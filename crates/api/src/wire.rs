@@ -110,6 +110,31 @@ pub struct HealthView {
     /// False while nothing can be accepted, for the reason among the alarms.
     pub accepting: bool,
     pub alarms: Vec<Alarm>,
+    /// Every machine that has joined and was not taken out.
+    #[serde(default)]
+    pub known_machines: Vec<KnownMachine>,
+}
+
+/// How a machine stands with the node that decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownMachine {
+    pub id: String,
+    pub hostname: String,
+    /// Its own node has joined since the node that decides was started.
+    pub connected: bool,
+    /// Something new may start there.
+    pub accepts: bool,
+    /// When the machine, as it is now, was first seen.
+    pub joined: Time,
+    /// Runs that hold a grant there, whoever's.
+    pub runs: u64,
+}
+
+/// The reply of `POST /v1/machines/{id}/remove`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedMachine {
+    /// Runs that were granted there.
+    pub lost: Vec<RunId>,
 }
 
 /// Something an administrator should look at.

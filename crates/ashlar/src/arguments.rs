@@ -59,6 +59,8 @@ pub enum Command {
     Devices(Devices),
     /// Show queues: shares, what is held, what waits
     Queues(Queues),
+    /// Show the node itself: whether it accepts work, its machines, and what is wrong
+    Status(Status),
     /// See it work: train a small network on this machine, as a gang, isolated
     Quickstart(Quickstart),
     /// Make, list or revoke tokens for talking to a node over TLS
@@ -375,6 +377,16 @@ pub struct Devices {
     after_help = "A queue named `default` is always there, open to everybody, unless the file describes it.\nQueues are described in <state>/queues.yaml; `kill -HUP` the node, or restart it, after a change.\n\nExamples:\n  ashlar queues"
 )]
 pub struct Queues {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ends with 1 while the node accepts no work.\n\nExamples:\n  ashlar status\n  ashlar status --json | jq '.alarms[].text'"
+)]
+pub struct Status {
     /// Print JSON
     #[arg(long)]
     pub json: bool,

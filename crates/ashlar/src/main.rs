@@ -75,6 +75,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Wait(wait) => command::wait::run(&place, wait),
         Command::Machine(machine) => command::machine::run(&place, machine),
         Command::Devices(devices) => command::devices::run(&place, devices),
+        Command::Status(status) => command::status::run(&place, status),
         Command::Queues(queues) => command::queues::run(&place, queues),
         Command::Quickstart(quickstart) => command::quickstart::run(&place, quickstart),
         Command::Token(token) => command::token::run(&place, token),

@@ -32,6 +32,8 @@ pub enum Command {
     },
     /// A machine is there, or its hardware changed.
     Join { machine: Arc<Machine>, at: Time },
+    /// A machine that will not come back is taken out.
+    Leave { machine: String, by: Identity, at: Time },
     /// The queues, whole.
     Queues { queues: Vec<Queue>, at: Time },
     /// A checked plan takes effect.
@@ -66,6 +68,11 @@ pub enum Input {
     },
     Join {
         machine: Arc<Machine>,
+    },
+    /// A machine that will not come back. Refused while its node talks to this core.
+    Leave {
+        machine: String,
+        by: Identity,
     },
     Queues {
         queues: Vec<Queue>,
@@ -104,6 +111,10 @@ pub enum Refusal {
     KeyUsed { key: String, job: JobId },
     #[error("job {0} named under 'after' does not exist")]
     NoSuchDependency(JobId),
+    #[error("there is no machine '{name}'; there are: {known}")]
+    NoSuchMachine { name: String, known: String },
+    #[error("machine '{0}' is there: its node talks to us")]
+    MachineThere(String),
     #[error("queue '{queue}' still has {jobs} {} and cannot be removed", if *jobs == 1 { "job" } else { "jobs" })]
     QueueInUse { queue: String, jobs: usize },
     #[error("{whose} {live} unfinished jobs, {asked} more would be above the {most} allowed")]

@@ -23,4 +23,4 @@ pub use job::{Job, JobState, Run, RunState};
 pub use ledger::Ledger;
 pub use snapshot::expected_end;
 pub use state::{Effects, MachineState, RestoreError, State};
-pub use step::Core;
+pub use step::{Core, RUNS_UNKNOWN};

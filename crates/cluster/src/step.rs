@@ -37,6 +37,9 @@ struct Recent {
     order: VecDeque<JobId>,
 }
 
+/// The finding about runs that the log never ordered.
+pub const RUNS_UNKNOWN: &str = "runs.unknown";
+
 const RECENT: usize = 10_000;
 const ALARMS: usize = 100;
 
@@ -75,6 +78,8 @@ struct Contact {
     /// A state from disk knew the machine before it joined. What runs there may be more than that state says, when a disk
     /// lost the end of the log, so nothing new starts there before its node has told.
     told_first: bool,
+    /// It was taken out since this core was made. What its runs held was given out again when it comes back.
+    left: bool,
     reported: Option<Time>,
     /// Runs that execute there and that the log never ordered. Their nodes end them; what they hold is not free till then.
     unknown: BTreeSet<RunId>,
@@ -167,6 +172,7 @@ impl Core {
                 self.look_at_contact(&machine.id);
                 self.log(Command::Join { machine, at: now }, gathered)
             }
+            Input::Leave { machine, by } => self.leave(machine, by, now, gathered),
             Input::Queues { queues } => self.log(Command::Queues { queues, at: now }, gathered),
             Input::Observe { report } => self.observe(report, now, gathered),
             Input::Forget { numbers } => {
@@ -175,6 +181,18 @@ impl Core {
             }
             Input::Tick => Answer::Done,
         }
+    }
+
+    fn leave(&mut self, machine: String, by: Identity, now: Time, gathered: &mut Gathered) -> Answer {
+        if self.contacts.get(&machine).is_some_and(|contact| contact.joined) {
+            return Answer::Refused(Refusal::MachineThere(machine));
+        }
+        let answer = self.log(Command::Leave { machine: machine.clone(), by, at: now }, gathered);
+        if answer == Answer::Done {
+            // Should it come back after all, it has to say first what runs there.
+            self.contacts.insert(machine, Contact { told_first: true, left: true, ..Contact::default() });
+        }
+        answer
     }
 
     fn submit(
@@ -245,13 +263,15 @@ impl Core {
         let contact = self.contacts.entry(report.machine.clone()).or_default();
         contact.reported = Some(now);
         let executing = report.runs.iter().filter(|run| !matches!(run.phase, RunPhase::Ended(_))).map(|run| run.run);
-        let unknown: BTreeSet<RunId> = executing.filter(|run| contact.unknown.contains(run) || !self.state.ordered(*run)).collect();
+        let unknown: BTreeSet<RunId> = executing
+            .filter(|run| contact.unknown.contains(run) || !self.state.ordered(*run) || (contact.left && !self.state.holds(*run)))
+            .collect();
         let news: Vec<String> = unknown.difference(&contact.unknown).map(ToString::to_string).collect();
         contact.unknown = unknown;
         self.look_at_contact(&report.machine);
         if !news.is_empty() {
             self.raise(Finding {
-                id: "runs.unknown".into(),
+                id: RUNS_UNKNOWN.into(),
                 severity: Severity::Error,
                 title: format!("machine {} executes what the log does not know", report.machine),
                 detail: "nothing new starts there until its node has ended them".into(),
@@ -404,6 +424,12 @@ impl Core {
     /// When the machine last reported to this core; `None` when it has not.
     pub fn last_report(&self, machine: &str) -> Option<Time> {
         self.contacts.get(machine)?.reported
+    }
+
+    /// Machines whose nodes have joined this core, and whether something new may start there.
+    pub fn connected(&self) -> impl Iterator<Item = (&str, bool)> {
+        let joined = self.contacts.iter().filter(|(_, contact)| contact.joined);
+        joined.map(|(machine, contact)| (machine.as_str(), contact.accepts()))
     }
 
     /// Why the job waits, most important first. Empty only when it does not wait.

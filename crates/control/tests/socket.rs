@@ -294,6 +294,33 @@ fn a_machine_that_joins_while_nothing_can_be_written_is_taken_in_later() {
     assert_eq!(client.wait(id, 30_000).unwrap().job.state, "succeeded");
 }
 
+#[test]
+fn a_machine_that_went_away_can_be_taken_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path(), |_| {});
+    let client = world.client();
+    let held = client.submit(job("sleep"), None).unwrap();
+    while client.job(held).unwrap().row.state != "running" {
+        std::thread::yield_now();
+    }
+    let there = client.remove_machine("m1").unwrap_err();
+    assert_eq!((kind(&there), there.to_string().contains("m1")), (ErrorKind::Conflict, true), "{there}");
+    let known = client.health().unwrap().known_machines;
+    assert!(known.len() == 1 && known[0].connected && known[0].accepts && known[0].runs == 1, "{known:?}");
+    drop(client);
+    drop(world);
+    // The same log, and the machine does not come back.
+    let world = World::without_machine(dir.path(), |_| {});
+    let client = world.client();
+    let known = client.health().unwrap().known_machines;
+    assert!(known.len() == 1 && !known[0].connected && !known[0].accepts && known[0].runs == 1, "{known:?}");
+    assert_eq!(kind(&client.remove_machine("m7").unwrap_err()), ErrorKind::NotFound);
+    assert_eq!(client.remove_machine("box").unwrap().lost.len(), 1, "by its host name");
+    let ended = client.wait(held, 30_000).unwrap().job;
+    assert_eq!((ended.state.as_str(), ended.exit_code), ("failed", Some(125)));
+    assert!(client.health().unwrap().known_machines.is_empty());
+}
+
 /// A small file system of its own. `None` where we may not mount.
 struct Disk(tempfile::TempDir);
 
@@ -379,6 +406,7 @@ fn as_another_user() {
     assert!(client.jobs(&JobQuery::default()).unwrap().jobs.is_empty());
     assert_eq!(kind(&client.jobs(&JobQuery { all: true, ..JobQuery::default() }).unwrap_err()), ErrorKind::Denied);
     assert_eq!(kind(&client.reload_queues().unwrap_err()), ErrorKind::Denied);
+    assert_eq!(kind(&client.remove_machine("m1").unwrap_err()), ErrorKind::Denied);
     let held = client.machine().unwrap().held;
     assert!(held.len() == 1 && held[0].user.is_none() && held[0].run.is_none());
     let mut after = job("true");

@@ -10,7 +10,7 @@ pub use error::ClientError;
 
 use crate::wire::{
     API_HEADER, API_VERSION, CancelRequest, FollowReply, HealthView, JobQuery, LOG_ENDED_HEADER, LOG_OFFSET_HEADER, LOG_RUN_HEADER,
-    LogPiece, LogRequest, PlanRequest, TokenReply, TokenRequest, TokenRow, VERSION_HEADER, WaitReply, WhyView,
+    LogPiece, LogRequest, PlanRequest, RemovedMachine, TokenReply, TokenRequest, TokenRow, VERSION_HEADER, WaitReply, WhyView,
 };
 use crate::{
     ErrorBody, ErrorKind, JobView, JobsPage, LogChunk, MachineView, PlanView, QueueView, SubmitItem, SubmitReply, SubmitRequest,
@@ -158,6 +158,11 @@ impl Client {
     /// Reads `queues.yaml` again. Needs root or the admin group.
     pub fn reload_queues(&self) -> Result<Vec<QueueView>, ClientError> {
         self.post("/v1/queues/reload", &serde_json::json!({}))
+    }
+
+    /// Takes out a machine, by id or host name, that will not come back. Needs root or the admin group.
+    pub fn remove_machine(&self, name: &str) -> Result<RemovedMachine, ClientError> {
+        self.post(&format!("/v1/machines/{}/remove", escape(name)), &serde_json::json!({}))
     }
 
     pub fn health(&self) -> Result<HealthView, ClientError> {

@@ -9,6 +9,18 @@ pub enum MachineAction {
     Capture(Capture),
     /// Show how far accelerators and network cards are from each other, and what keeps them apart
     Paths(Paths),
+    /// Take a machine out that will never come back
+    Remove(Remove),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The runs that were granted there count as lost, and `retry` decides what becomes of their jobs. Nobody can see whether\nthey still execute: switch the machine off first. One whose node is connected is refused. For administrators.\n\nExamples:\n  ashlar status                   # which machines there are, and when each was last heard of\n  ashlar machine remove box7"
+)]
+pub struct Remove {
+    /// Its id or its host name
+    #[arg(value_name = "MACHINE")]
+    pub machine: String,
 }
 
 #[derive(Debug, Args)]

@@ -30,6 +30,7 @@ pub fn run(place: &Place, machine: Machine) -> Result<ExitCode, Failure> {
     match &machine.action {
         Some(MachineAction::Capture(what)) => return capture::run(&machine, what),
         Some(MachineAction::Paths(what)) => return paths::run(&machine, what),
+        Some(MachineAction::Remove(what)) => return remove(place, &machine, &what.machine),
         None => {}
     }
     let root = match &machine.root {
@@ -67,6 +68,23 @@ pub fn run(place: &Place, machine: Machine) -> Result<ExitCode, Failure> {
     }
     write!(std::io::stdout(), "{text}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn remove(place: &Place, machine: &Machine, name: &str) -> Result<ExitCode, Failure> {
+    if machine.root.is_some() {
+        return Err(Failure::input("a captured machine is not one that a node could take out").hint("leave --root out"));
+    }
+    let lost = place.connect()?.remove_machine(name)?.lost;
+    if machine.json {
+        listing::print_json(&serde_json::json!({ "removed": name, "lost": lost }))?;
+    }
+    let runs = if lost.is_empty() { "nothing was granted there".to_owned() } else { format!("lost: {}", list(&lost)) };
+    eprintln!("machine {name} was taken out; {runs}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(runs: &[spec::RunId]) -> String {
+    runs.iter().map(|run| format!("run {run}")).collect::<Vec<_>>().join(", ")
 }
 
 fn view(place: &Place, machine: &Machine, root: &host::Root) -> Result<MachineView, Failure> {

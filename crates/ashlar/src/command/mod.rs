@@ -13,6 +13,7 @@ pub mod run;
 pub mod schema;
 pub mod show;
 pub mod simulate;
+pub mod status;
 pub mod submit;
 pub mod supervise;
 pub mod token;

@@ -6,6 +6,7 @@ mod cancel;
 mod finish;
 mod forget;
 mod index;
+mod leave;
 mod observe;
 mod queues;
 mod saved;
@@ -185,6 +186,7 @@ impl State {
             }
             Command::Cancel { job, by, kill, at } => self.cancel(*job, by, *kill, *at, &mut effects)?,
             Command::Join { machine, at } => self.join(machine, *at, &mut effects),
+            Command::Leave { machine, by, at } => self.leave(machine, by, *at, &mut effects)?,
             Command::Queues { queues, at: _ } => self.set_queues(queues, &mut effects)?,
             Command::Adopt { based_on, starts, evictions, at } => {
                 self.adopt(*based_on, starts, evictions, *at, &mut effects)?;
@@ -261,6 +263,11 @@ impl State {
             Some(job) => job.runs.iter().any(|known| known.id == run),
             None => run.job.number < self.next_number,
         }
+    }
+
+    /// Whether the run holds its grant.
+    pub fn holds(&self, run: RunId) -> bool {
+        self.jobs.get(&run.job).and_then(Job::live_run).is_some_and(|live| live.id == run)
     }
 
     /// The number the next job gets.

@@ -110,7 +110,7 @@ impl State {
     }
 
     /// The grant is free from here on, and it is decided what becomes of the job.
-    fn run_ended(&mut self, id: JobId, run: Run, cause: &EndCause, at: Time, effects: &mut Effects) {
+    pub(super) fn run_ended(&mut self, id: JobId, run: Run, cause: &EndCause, at: Time, effects: &mut Effects) {
         effects.changed_machines.insert(run.grant.machine.clone());
         effects.replan = true;
         let used = cost(&run.grant, at - run.adopted);

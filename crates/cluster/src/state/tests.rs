@@ -3,6 +3,7 @@
 mod arrays_and_dependencies;
 mod bounds;
 mod forgetting;
+mod leaving;
 mod lifecycle;
 mod replay;
 mod reports;

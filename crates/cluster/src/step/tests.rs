@@ -128,6 +128,28 @@ fn nothing_starts_beside_a_run_that_the_log_does_not_know() {
 }
 
 #[test]
+fn only_a_machine_that_is_away_can_be_taken_out() {
+    let mut first = core(2);
+    let leave = |machine: &str| Input::Leave { machine: machine.into(), by: ada() };
+    let _ = first.step(vec![submit(JobSpec { retry: retry_lost(), ..sample::spec("a") }, None)], NOW);
+    assert_eq!(first.step(vec![leave("m0")], NOW).answers, [Answer::Refused(Refusal::MachineThere("m0".into()))]);
+    let mut second = Core::new(first.state().clone(), Policy::default());
+    assert_eq!(second.step(vec![leave("m0")], NOW).answers, [Answer::Done]);
+    assert_eq!(second.state().job(JobId::new(1)).map(|job| job.state), Some(JobState::Waiting));
+    // Back after all, with the run that was given up: nothing starts beside it.
+    let _ = second.step(vec![join(2)], NOW);
+    let _ = second.step(vec![executes(&["1"], 9)], NOW);
+    assert_eq!(second.connected().collect::<Vec<_>>(), [("m0", false)]);
+    let batch = second.step(vec![executes(&[], 9)], NOW);
+    assert!(matches!(batch.records[..], [.., Command::Adopt { .. }]));
+    assert_eq!(second.connected().collect::<Vec<_>>(), [("m0", true)]);
+}
+
+fn retry_lost() -> Retry {
+    Retry { attempts: 2, on: vec![RetryOn::Lost], backoff: Span::seconds(0) }
+}
+
+#[test]
 fn what_machines_said_outlives_a_core_that_could_not_write() {
     let mut first = core(2);
     let _ = first.step(vec![submit(sample::spec("a"), None)], NOW);

@@ -288,6 +288,7 @@ impl World {
                 crate::Command::Submit { number, spec, .. } => format!("  log: job {number} is {}", spec.name),
                 crate::Command::Cancel { job, kill, .. } => format!("  log: cancel {job}, kill {kill}"),
                 crate::Command::Join { machine, .. } => format!("  log: {} joins", machine.id),
+                crate::Command::Leave { machine, .. } => format!("  log: {machine} is taken out"),
                 crate::Command::Queues { .. } => "  log: queues".into(),
                 crate::Command::Wake { .. } => "  log: wake".into(),
                 crate::Command::Forget { numbers, .. } => format!("  log: forget {numbers:?}"),

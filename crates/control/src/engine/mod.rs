@@ -60,6 +60,7 @@ pub struct Shared {
     mailbox: Mutex<BTreeMap<String, Report>>,
     alarms: Mutex<Vec<Alarm>>,
     accepting: AtomicBool,
+    connected: Mutex<BTreeMap<String, bool>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -156,6 +157,11 @@ impl Shared {
         alarms
     }
 
+    /// Whether the node of the machine has joined since this start, and if so, whether something new may start there.
+    pub fn connected(&self, machine: &str) -> Option<bool> {
+        lock(&self.connected).get(machine).copied()
+    }
+
     pub fn accepting(&self) -> bool {
         self.accepting.load(Ordering::Relaxed)
     }
@@ -204,6 +210,7 @@ impl Engine {
             mailbox: Mutex::default(),
             alarms: Mutex::default(),
             accepting: AtomicBool::new(true),
+            connected: Mutex::default(),
         });
         for text in recovered.damage {
             let hint = "check the disk; the node goes on with what is sound, so compare `ashlar jobs` with what you expect";

@@ -42,6 +42,12 @@ pub enum Request {
         machine: Arc<Machine>,
         reply: Reply<Answer>,
     },
+    /// Take out a machine.
+    Leave {
+        machine: String,
+        by: Identity,
+        reply: Reply<Answer>,
+    },
     Queues {
         queues: Vec<Queue>,
         reply: Reply<Answer>,
@@ -100,7 +106,7 @@ impl Request {
         match self {
             Request::Submit { reply, .. } => send(reply, why),
             Request::Cancel { reply, .. } | Request::Join { reply, .. } | Request::Queues { reply, .. } => send(reply, why),
-            Request::Forget { reply, .. } => send(reply, why),
+            Request::Forget { reply, .. } | Request::Leave { reply, .. } => send(reply, why),
             Request::Trim { reply, .. } => send(reply, why),
             Request::WhatIf { reply, .. } => send(reply, why),
             Request::PutToken { reply, .. } => send(reply, why),

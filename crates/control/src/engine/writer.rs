@@ -1,7 +1,7 @@
 //! The loop of the writer thread: take all that waits, step, commit, publish, answer.
 
-use super::Shared;
 use super::request::{Request, Unavailable};
+use super::{Shared, lock};
 use crate::log::{Log, LogError, Recovered, Replay, Unusable};
 use cluster::{Answer, Batch, Command, Core, Input, JobState, RestoreError, State};
 use machine::Machine;
@@ -191,6 +191,10 @@ impl Writer {
                     self.joined.insert(machine.id.clone(), machine.clone());
                     inputs.push(Input::Join { machine });
                 }
+                Request::Leave { machine, by, reply } => {
+                    waiters.push(Waiter::One(reply));
+                    inputs.push(Input::Leave { machine, by });
+                }
                 Request::Queues { queues, reply } => {
                     waiters.push(Waiter::One(reply));
                     inputs.push(Input::Queues { queues });
@@ -244,6 +248,7 @@ impl Writer {
     }
 
     fn send(&mut self, assignments: Vec<spec::Assignment>, notices: Vec<cluster::Notice>) {
+        self.tell_connected();
         for assignment in assignments {
             (self.shared.link.assign)(assignment);
         }
@@ -255,6 +260,17 @@ impl Writer {
         for finding in alarms {
             let text = format!("{}: {}", finding.title, finding.evidence.join("; "));
             self.shared.raise(&finding.id, text, finding.hint);
+        }
+    }
+
+    fn tell_connected(&self) {
+        let mut known = lock(&self.shared.connected);
+        if !self.core.connected().eq(known.iter().map(|(machine, accepts)| (machine.as_str(), *accepts))) {
+            *known = self.core.connected().map(|(machine, accepts)| (machine.to_owned(), accepts)).collect();
+            drop(known);
+            if self.core.connected().all(|(_, accepts)| accepts) {
+                self.shared.clear(cluster::RUNS_UNKNOWN);
+            }
         }
     }
 

@@ -376,6 +376,7 @@ fn label(command: &Command) -> (&'static str, Time) {
         Command::Submit { at, .. } => ("submit", *at),
         Command::Cancel { at, .. } => ("cancel", *at),
         Command::Join { at, .. } => ("join", *at),
+        Command::Leave { at, .. } => ("leave", *at),
         Command::Queues { at, .. } => ("queues", *at),
         Command::Adopt { at, .. } => ("adopt", *at),
         Command::Observe { at, .. } => ("observe", *at),

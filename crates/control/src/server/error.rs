@@ -69,6 +69,8 @@ pub fn refusal(refusal: &Refusal) -> ErrorBody {
         Refusal::NoSuchQueue { .. } => (ErrorKind::Input, Some("`ashlar queues` lists them")),
         Refusal::NotYourQueue { .. } => (ErrorKind::Denied, Some("ask an administrator, or name another queue")),
         Refusal::NoSuchDependency(_) => (ErrorKind::Input, Some("`ashlar jobs` lists yours")),
+        Refusal::NoSuchMachine { .. } => (ErrorKind::NotFound, Some("`ashlar status` lists them")),
+        Refusal::MachineThere(_) => (ErrorKind::Conflict, Some("stop its node first; its runs end by themselves or by `ashlar cancel`")),
         Refusal::QueueInUse { .. } => (ErrorKind::Conflict, Some("cancel the jobs or let them end first")),
         Refusal::TooManyJobs { .. } => {
             (ErrorKind::Conflict, Some("wait until some have ended, or cancel some; an array counts each of its tasks"))

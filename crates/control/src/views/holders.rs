@@ -5,9 +5,10 @@ use api::{Held, MachineView};
 use cluster::State;
 use spec::Time;
 
-/// `None` before a machine has joined.
-pub fn machine_view(state: &State, viewer: &Viewer, now: Time) -> Option<MachineView> {
-    let (id, joined) = state.machines().first_key_value()?;
+/// The machine whose node is `here`; one that is only remembered where none is. `None` before a machine has joined.
+pub fn machine_view(state: &State, viewer: &Viewer, here: impl Fn(&str) -> bool, now: Time) -> Option<MachineView> {
+    let machines = state.machines();
+    let (id, joined) = machines.iter().find(|(id, _)| here(id)).or_else(|| machines.first_key_value())?;
     let held = state.holding(id).map(|(job, run)| {
         let seen = viewer.sees_job(job);
         Held {

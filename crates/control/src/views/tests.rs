@@ -180,12 +180,12 @@ fn ended_run(cause: spec::EndCause) -> Run {
 #[test]
 fn the_machine_shows_what_others_hold_and_not_who() {
     let state = small_world();
-    let own = machine_view(&state, &Viewer::new(person(1000), None), Time(20)).unwrap();
+    let own = machine_view(&state, &Viewer::new(person(1000), None), |_| true, Time(20)).unwrap();
     assert_eq!((own.held[0].user.as_deref(), own.held[0].name.as_deref()), (Some("ada"), Some("work")));
-    let other = machine_view(&state, &Viewer::new(person(1001), None), Time(20)).unwrap();
+    let other = machine_view(&state, &Viewer::new(person(1001), None), |_| true, Time(20)).unwrap();
     assert_eq!((other.held[0].run, other.held[0].user.as_deref(), other.held[0].name.as_deref()), (None, None, None));
     assert_eq!(other.held[0].grant, own.held[0].grant);
-    assert!(machine_view(&State::new(), &Viewer::new(person(0), None), Time(1)).is_none());
+    assert!(machine_view(&State::new(), &Viewer::new(person(0), None), |_| true, Time(1)).is_none());
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/jobs/{id}/why", get(jobs::why))
         .route("/v1/plan", post(submit::plan))
         .route("/v1/machine", get(node::machine))
+        .route("/v1/machines/{id}/remove", post(node::remove_machine))
         .route("/v1/queues", get(node::queues))
         .route("/v1/queues/reload", post(node::reload_queues))
         .route("/v1/health", get(node::health))

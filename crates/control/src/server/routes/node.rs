@@ -3,16 +3,19 @@
 use super::{App, Failure, blocking};
 use crate::access::Viewer;
 use crate::control::{QueueError, reload};
+use crate::engine::Request;
 use crate::server::error::Reply;
 use crate::views;
-use api::{API_VERSION, ErrorBody, ErrorKind, HealthView, MachineView, QueueView};
-use axum::extract::State;
+use api::{API_VERSION, ErrorBody, ErrorKind, HealthView, KnownMachine, MachineView, QueueView, RemovedMachine};
+use axum::extract::{Path, State};
 use axum::{Extension, Json};
+use cluster::Answer;
 use std::sync::Arc;
 
 pub async fn machine(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Reply<MachineView> {
     let now = app.shared.now();
-    let view = views::machine_view(&app.shared.view.read().state, &viewer, now);
+    let here = |id: &str| app.shared.connected(id).is_some();
+    let view = views::machine_view(&app.shared.view.read().state, &viewer, here, now);
     view.map(Json).ok_or_else(|| {
         Failure::new(ErrorKind::Unavailable, "no machine has joined yet").hint("the node is starting; try again in a moment")
     })
@@ -47,11 +50,45 @@ pub async fn reload_queues(State(app): State<Arc<App>>, Extension(viewer): Exten
     .map(Json)
 }
 
+/// The whole machine goes, whoever's runs were there, so this is no matter of one person.
+pub async fn remove_machine(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Path(name): Path<String>,
+) -> Reply<RemovedMachine> {
+    if !viewer.admin && viewer.identity.uid != app.uid {
+        return Err(Failure::admins_only("take out a machine"));
+    }
+    let (machine, lost) = {
+        let committed = app.shared.view.read();
+        let named = |host: &&String| committed.state.machines()[*host].machine.hostname.trim() == name;
+        let mut hosts = committed.state.machines().keys().filter(named);
+        let by_host = hosts.next().filter(|_| hosts.next().is_none());
+        let known = committed.state.machines().contains_key(&name);
+        let machine = by_host.filter(|_| !known).unwrap_or(&name).clone();
+        let lost = committed.state.holding(&machine).map(|(_, run)| run.id).collect();
+        (machine, lost)
+    };
+    let by = viewer.identity;
+    match app.shared.ask(|reply| Request::Leave { machine, by, reply }).await? {
+        Answer::Refused(why) => Err(Failure(crate::server::error::refusal(&why))),
+        Answer::Accepted(_) | Answer::Done => Ok(Json(RemovedMachine { lost })),
+    }
+}
+
 pub async fn health(State(app): State<Arc<App>>) -> Reply<HealthView> {
     let shared = &app.shared;
-    let (generation, live_jobs, machines) = {
+    let (generation, live_jobs, known_machines) = {
         let committed = shared.view.read();
-        (committed.state.generation(), committed.state.jobs().len() as u64, committed.state.machines().len() as u64)
+        let known = committed.state.machines().iter().map(|(id, known)| KnownMachine {
+            id: id.clone(),
+            hostname: known.machine.hostname.trim().to_owned(),
+            connected: shared.connected(id).is_some(),
+            accepts: shared.connected(id).unwrap_or(false),
+            joined: known.joined,
+            runs: committed.state.holding(id).count() as u64,
+        });
+        (committed.state.generation(), committed.state.jobs().len() as u64, known.collect::<Vec<_>>())
     };
     Ok(Json(HealthView {
         version: app.version.clone(),
@@ -62,8 +99,9 @@ pub async fn health(State(app): State<Arc<App>>) -> Reply<HealthView> {
         now: shared.now(),
         started: shared.started,
         live_jobs,
-        machines,
+        machines: known_machines.len() as u64,
         accepting: shared.accepting(),
         alarms: shared.alarms(),
+        known_machines,
     }))
 }
