@@ -1,5 +1,6 @@
 //! Accelerators in words: one row a device with its ladder, and one device in full.
 
+use crate::picture::slices::{self, is_divided};
 use machine::{Device, DeviceId, Health, Rung, StopKind, Telemetry};
 use owo_colors::OwoColorize;
 use std::fmt::Write;
@@ -29,6 +30,9 @@ pub fn list(devices: &[Device], style: Style) -> String {
         push(&mut text, cells, &widths, &ladder(device, style));
     }
     let mut notes = String::new();
+    if devices.iter().any(is_divided) {
+        let _ = writeln!(notes, "{} {}", slices::SIGN, slices::LEGEND);
+    }
     for (devices, stop) in reasons(devices) {
         let _ = writeln!(notes, "{}: {}", devices, clean(&stop.reason));
         if let Some(hint) = &stop.hint {
@@ -83,7 +87,7 @@ fn row(device: &Device) -> [String; 7] {
     [
         id,
         match &device.slice {
-            Some(slice) => format!("{} {}", slice.kind.name(), clean(&slice.profile)),
+            Some(slice) => clean(&slice.name()),
             None => clean(&device.model),
         },
         or_dash(device.memory.map(|memory| memory.to_string())),
@@ -91,7 +95,7 @@ fn row(device: &Device) -> [String; 7] {
         or_dash(device.numa.map(|numa| numa.to_string())),
         or_dash(device.nearest_nic.clone()),
         // As wide as the five signs and the word after them.
-        format!("●●●●● {}", word(device)),
+        format!("●●●●● {}{}", if is_divided(device) { "▣ " } else { "" }, word(device)),
     ]
 }
 
@@ -134,10 +138,12 @@ fn word(device: &Device) -> &'static str {
 fn ladder(device: &Device, style: Style) -> String {
     let mut text = String::new();
     let mut stopped = false;
+    let divided = is_divided(device);
     let blocks = device.ladder.stop.as_ref().is_some_and(|stop| stop.blocks);
     for rung in Rung::ALL {
         let reached = rung <= device.ladder.reached;
-        let stops = !reached && !stopped && device.ladder.stop.is_some();
+        // That it is divided stops nothing: nobody asked further.
+        let stops = !reached && !stopped && device.ladder.stop.is_some() && !divided;
         stopped |= stops;
         let sign = match (reached, stops) {
             (true, _) => "●",
@@ -165,7 +171,8 @@ fn ladder(device: &Device, style: Style) -> String {
         (_, Some(stop)) if stop.kind == StopKind::Divided => Tone::Faint,
         _ => Tone::Bad,
     };
-    format!("{text} {}", paint(word(device), tone, style))
+    let sign = if divided { format!("{} ", paint(slices::SIGN, tone, style)) } else { String::new() };
+    format!("{text} {sign}{}", paint(word(device), tone, style))
 }
 
 #[derive(Clone, Copy)]
@@ -191,7 +198,7 @@ fn paint(text: &str, tone: Tone, style: Style) -> String {
 /// Each reason once, with all the devices that it stops.
 fn reasons(devices: &[Device]) -> Vec<(String, &machine::Stop)> {
     let mut found: Vec<(Vec<&DeviceId>, &machine::Stop)> = Vec::new();
-    for device in devices {
+    for device in devices.iter().filter(|device| !is_divided(device)) {
         let Some(stop) = &device.ladder.stop else { continue };
         match found.iter_mut().find(|(_, known)| *known == stop) {
             Some((ids, _)) => ids.push(&device.id),
@@ -233,7 +240,7 @@ pub fn full(device: &Device, all: &[Device], telemetry: Option<&Telemetry>, styl
     line("model", Some(device.model.clone()));
     line("maker", Some(format!("{} ({}:{})", device.maker, device.vendor, device.index)).filter(|_| !device.maker.is_empty()));
     line("class", Some(device.class.name().into()));
-    line("slice of", device.slice.as_ref().map(|slice| format!("{} ({} {})", slice.parent, slice.kind.name(), slice.profile)));
+    line("slice of", device.slice.as_ref().map(|slice| format!("{} ({})", slice.parent, slice.name())));
     let slices: Vec<String> = all
         .iter()
         .filter(|other| other.slice.as_ref().is_some_and(|slice| slice.parent == device.id))

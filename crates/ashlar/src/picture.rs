@@ -16,7 +16,7 @@ mod line;
 #[path = "picture/links.rs"]
 mod links;
 #[path = "picture/slices.rs"]
-mod slices;
+pub mod slices;
 #[cfg(test)]
 #[path = "picture/tests.rs"]
 mod tests;
@@ -254,7 +254,7 @@ impl Picture<'_> {
         let mut line = Line::new();
         let holders = self.holders.device(device);
         let (mark, paint) = match (&device.health, holders) {
-            (Health::Unusable(_), _) if slices::is_divided(device) => (self.style.pick("▣", "/"), Paint::Faint),
+            (Health::Unusable(_), _) if slices::is_divided(device) => (self.style.pick(slices::SIGN, "/"), Paint::Faint),
             (Health::Unusable(_), _) => (self.style.pick("✗", "x"), Paint::Bad),
             (Health::Ready, [run, ..]) => (self.style.pick("■", "*"), Paint::Holder(*run)),
             (Health::Ready, []) => (self.style.pick("□", "o"), Paint::Plain),
@@ -367,6 +367,11 @@ impl Picture<'_> {
         if !lines.is_empty() && self.holders.has_shared_cpus() {
             let mut line = Line::new();
             line.add(Paint::Strong, "+").add(Paint::Faint, "  several small runs share the CPU");
+            lines.push(line);
+        }
+        if self.machine.devices.iter().any(slices::is_divided) {
+            let mut line = Line::new();
+            line.add(Paint::Strong, self.style.pick(slices::SIGN, "/")).add(Paint::Faint, format!("  {}", slices::LEGEND));
             lines.push(line);
         }
         lines

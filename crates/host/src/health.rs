@@ -4,6 +4,7 @@
 //! Everything that may hang is asked at the same time, each in its own child with the same deadline, so one vendor's silence
 //! costs another vendor's cards nothing.
 
+use crate::accelerators::ascend;
 use crate::accelerators::nvml::{self, Asker, Sweep};
 use crate::accelerators::table::{self, Telemetry as How};
 use crate::accelerators::tools::{self, Told, Tool};
@@ -15,7 +16,9 @@ use machine::{Device, DeviceId, KernelFaults, Rung, Telemetry, Vendor, telemetry
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+mod by_tool;
 mod glance;
+use by_tool::by_tool;
 use glance::Impression;
 
 /// Asks for a set of devices, once or again and again.
@@ -56,19 +59,20 @@ impl Health {
         self.read_log();
         by_kernel(devices, &self.kernel);
         let live = self.root.is_live();
-        let tools = if live { wanted_tools(devices) } else { Vec::new() };
+        let tools = wanted_tools(&self.root, devices);
+        let divided = !tools.is_empty() && ascend::any(&self.root);
         let mut sampler = Sampler::new(&self.root, devices);
-        let patience = self.patience;
+        let (patience, root) = (self.patience, &self.root);
         let nvidia = devices.iter().any(|device| device.vendor == Vendor::Nvidia && device.ladder.reached >= Rung::Node);
         let asker = self.nvml.as_mut().filter(|_| live && nvidia);
         let mut looks = Vec::new();
         let mut sweep: Option<Sweep> = None;
         let mut answers: Vec<(&Tool, Result<Vec<Told>, Silence>)> = Vec::new();
         std::thread::scope(|scope| {
-            let asked: Vec<_> = tools.iter().map(|tool| scope.spawn(move || (*tool, tools::ask(tool, patience)))).collect();
+            let asked: Vec<_> = tools.iter().map(|tool| scope.spawn(move || (*tool, tools::ask(tool, root, divided, patience)))).collect();
             let files = scope.spawn(move || {
                 let first = sampler.sample(Instant::now());
-                if !sampler.has_counters() {
+                if !live || !sampler.has_counters() {
                     return first;
                 }
                 // Long enough for a counter of microjoules to move, short enough for a person.
@@ -82,7 +86,7 @@ impl Health {
         });
         let mut figures = by_drivers(devices, looks, &self.kernel);
         for (tool, answer) in answers {
-            by_tool(devices, tool, &answer, patience, &mut figures, &self.kernel);
+            by_tool(&self.root, devices, (tool, &answer), patience, &mut figures, &self.kernel);
         }
         if let Some(sweep) = sweep {
             let seconds = u32::try_from(patience.as_secs()).unwrap_or(u32::MAX);
@@ -109,11 +113,11 @@ fn how(device: &Device) -> Option<How> {
     Some(row.telemetry.value)
 }
 
-fn wanted_tools(devices: &[Device]) -> Vec<&'static Tool> {
+fn wanted_tools(root: &Root, devices: &[Device]) -> Vec<&'static Tool> {
     let mut found: Vec<&'static Tool> = Vec::new();
     for device in devices.iter().filter(|device| device.ladder.reached >= Rung::Node) {
         if let Some(How::Tool(name)) = how(device)
-            && let Some(tool) = tools::tool(name)
+            && let Some(tool) = tools::tool(name).filter(|tool| tools::can_answer(tool, root))
             && !found.iter().any(|known| known.name == tool.name)
         {
             found.push(tool);
@@ -190,54 +194,6 @@ fn general(seen: &Telemetry) -> Vec<Fault> {
         add(complaint.clone(), "driver and card may not fit each other: see `dmesg`");
     }
     found
-}
-
-/// What a vendor's program said of its cards.
-fn by_tool(
-    devices: &mut [Device],
-    tool: &Tool,
-    answer: &Result<Vec<Told>, Silence>,
-    patience: Duration,
-    figures: &mut BTreeMap<DeviceId, Telemetry>,
-    kernel: &KernelFaults,
-) {
-    let seconds = u32::try_from(patience.as_secs()).unwrap_or(u32::MAX);
-    let who = || tool.name.to_owned();
-    let asked: Vec<DeviceId> = devices
-        .iter()
-        .filter(|device| device.slice.is_none() && device.ladder.reached >= Rung::Node && how(device) == Some(How::Tool(tool.name)))
-        .map(|device| device.id.clone())
-        .collect();
-    for id in asked {
-        let Some(device) = devices.iter().find(|device| device.id == id) else { continue };
-        let (answer, mut faults) = match answer {
-            Err(Silence::NotStarted(_)) => (Answer::NotInstalled(who()), vec![]),
-            Err(Silence::Hung) => (Answer::Hung { who: who(), seconds, at_this_card: false }, vec![]),
-            Err(Silence::TooMuch) => (Answer::Nonsense { who: who(), what: Silence::TooMuch.to_string() }, vec![]),
-            Err(silence) => (Answer::Crashed { who: who(), how: silence.to_string(), at_this_card: false }, vec![]),
-            // The formats are by documentation only: an output that is not understood proves nothing.
-            Ok(told) => match told
-                .iter()
-                .find(|told| told.pci.is_some() && told.pci == device.pci || told.pci.is_none() && told.index == Some(device.index))
-            {
-                None => {
-                    (Answer::Nonsense { who: who(), what: "this card is not in its output, as far as we understand it".into() }, vec![])
-                }
-                Some(told) => {
-                    let (seen, wrong) = telemetry::checked(told.telemetry.clone());
-                    let faults = general(&seen);
-                    let known = figures.remove(&id).unwrap_or_default();
-                    figures.insert(id.clone(), seen.or(known));
-                    match wrong.is_empty() {
-                        true => (Answer::Fine, faults),
-                        false => (Answer::Nonsense { who: who(), what: wrong.join(", ") }, faults),
-                    }
-                }
-            },
-        };
-        faults.extend(logged(devices, &id, kernel));
-        learn(devices, &id, &answer, &faults);
-    }
 }
 
 #[cfg(test)]

@@ -162,6 +162,17 @@ pub struct DeviceNode {
     pub shared: bool,
 }
 
+impl DeviceNode {
+    /// What it is called inside a container: Huawei's libraries look for a vNPU's node `/dev/vdavinciN` as `/dev/davinciN`
+    /// (Ascend Docker Runtime).
+    pub fn path_inside(&self) -> String {
+        match self.path.strip_prefix("/dev/vdavinci") {
+            Some(number) => format!("/dev/davinci{number}"),
+            None => self.path.clone(),
+        }
+    }
+}
+
 /// How a slice was cut from its card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -192,8 +203,25 @@ impl SliceKind {
 pub struct Slice {
     pub kind: SliceKind,
     pub parent: DeviceId,
-    /// The vendor's own name of the slice: "1g.10gb", "CPX 3".
+    /// The vendor's own name of the slice: "1g.10gb", "CPX 3", "vir04".
     pub profile: String,
+}
+
+impl Slice {
+    /// Kind and profile, for people: "MIG 1g.10gb", "VF 0", "vNPU vir04".
+    pub fn name(&self) -> String {
+        let kind = self.kind.name();
+        if self.profile.starts_with(kind) { self.profile.clone() } else { format!("{kind} {}", self.profile) }
+    }
+
+    /// What it has in common with its like: the name without a number that only tells it apart.
+    pub fn sort(&self) -> String {
+        let name = self.name();
+        match name.rsplit_once(' ') {
+            Some((sort, number)) if number.bytes().all(|b| b.is_ascii_digit()) => sort.to_owned(),
+            _ => name,
+        }
+    }
 }
 
 /// One accelerator, or a hard slice of one.
@@ -348,6 +376,30 @@ mod tests {
         }
         for text in ["", "3b:00.0", "0000:3b:00", "0000:3b:20.0", "0000:3b:00.8", "0000:3b:00.0:1", "zzzz:3b:00.0"] {
             assert!(text.parse::<PciAddress>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn slices_are_named_by_kind_and_profile_and_sorted_without_their_number() {
+        let slice = |kind, profile: &str| Slice { kind, parent: DeviceId("a".into()), profile: profile.into() };
+        for (kind, profile, name, sort) in [
+            (SliceKind::Mig, "1g.10gb", "MIG 1g.10gb", "MIG 1g.10gb"),
+            (SliceKind::Vf, "VF 3", "VF 3", "VF"),
+            (SliceKind::Partition, "CPX 12", "partition CPX 12", "partition CPX"),
+            (SliceKind::Vnpu, "vir04", "vNPU vir04", "vNPU vir04"),
+            (SliceKind::Vnpu, "117", "vNPU 117", "vNPU"),
+        ] {
+            let slice = slice(kind, profile);
+            assert_eq!((slice.name().as_str(), slice.sort().as_str()), (name, sort));
+        }
+    }
+
+    #[test]
+    fn the_node_of_a_vnpu_has_another_name_inside() {
+        let inside = |path: &str| DeviceNode { path: path.into(), major: 1, minor: 2, shared: false }.path_inside();
+        assert_eq!(inside("/dev/vdavinci101"), "/dev/davinci101");
+        for same in ["/dev/davinci1", "/dev/nvidia0", "/dev/x/vdavinci1"] {
+            assert_eq!(inside(same), same);
         }
     }
 

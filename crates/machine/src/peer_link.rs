@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 pub enum LinkKind {
     Nvlink,
     Xgmi,
+    /// Huawei's links between NPUs, and between them and processors.
     Hccs,
+    /// Between the two dies of an Ascend package.
+    Sio,
     /// NVLink to the processor of a superchip (NVLink-C2C).
     C2c,
     /// Through the PCI bus, as the driver lists it.
@@ -21,6 +24,7 @@ impl LinkKind {
             LinkKind::Nvlink => "NVLink",
             LinkKind::Xgmi => "xGMI",
             LinkKind::Hccs => "HCCS",
+            LinkKind::Sio => "SIO",
             LinkKind::C2c => "C2C",
             LinkKind::Pcie => "PCIe",
         }

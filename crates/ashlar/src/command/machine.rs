@@ -7,7 +7,7 @@ mod tools;
 use crate::arguments::{Machine, MachineAction};
 use crate::failure::Failure;
 use crate::state::Place;
-use crate::{hwloc_xml, listing, moment, picture, svg};
+use crate::{hwloc_xml, inventory, listing, moment, picture, svg};
 use ::machine::topology::Topology;
 use api::{ClientError, MachineView};
 use host::survey::{Io, Options, survey};
@@ -147,8 +147,11 @@ fn unreadable(error: &host::HostError) -> Failure {
     }
 }
 
+/// A captured machine with what drivers and vendors' programs said when it was captured.
 fn probe(root: &host::Root) -> Result<::machine::Machine, Failure> {
-    host::probe(root).map_err(|error| unreadable(&error))
+    let mut machine = host::probe(root).map_err(|error| unreadable(&error))?;
+    host::health::Health::new(root.clone(), None, inventory::SHORT).ask(&mut machine.devices);
+    Ok(machine)
 }
 
 /// This machine, with what vendor libraries add.

@@ -5,6 +5,11 @@ use super::{Picture, indented};
 use machine::{Bytes, Device, Health, StopKind};
 use std::collections::BTreeMap;
 
+/// How a divided card is marked, here and in `ashlar devices`.
+pub const SIGN: &str = "▣";
+/// What the sign of a divided card means.
+pub const LEGEND: &str = "divided: its slices are granted in its place";
+
 /// Granted by its slices only, which is no fault.
 pub fn is_divided(device: &Device) -> bool {
     device.ladder.stop.as_ref().is_some_and(|stop| stop.kind == StopKind::Divided)
@@ -25,12 +30,7 @@ impl Picture<'_> {
         let mut kinds: BTreeMap<(String, Option<Bytes>), Vec<&Device>> = BTreeMap::new();
         for part in &self.machine.devices {
             if let Some(slice) = part.slice.as_ref().filter(|slice| slice.parent == card.id) {
-                // Partitions are numbered in their names: "CPX 3".
-                let profile = slice.profile.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end();
-                let profile = if slice.profile.contains('g') || profile.is_empty() { slice.profile.as_str() } else { profile };
-                let word = slice.kind.name();
-                let name = if profile.starts_with(word) { profile.to_owned() } else { format!("{word} {profile}") };
-                kinds.entry((name, part.memory)).or_default().push(part);
+                kinds.entry((slice.sort(), part.memory)).or_default().push(part);
             }
         }
         let line = |((name, memory), parts): (&(String, Option<Bytes>), &Vec<&Device>)| {

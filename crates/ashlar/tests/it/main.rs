@@ -10,6 +10,7 @@ mod devices;
 mod edges;
 mod following;
 mod machine_picture;
+mod npus;
 mod other_kernel;
 mod refusals;
 mod road;

@@ -3,7 +3,7 @@
 use super::glob::expand;
 use super::nodes::{self, Numbers};
 use super::table::{self, Row};
-use super::{architecture, model, modules, nearest, nvidia, partitions};
+use super::{architecture, ascend, model, modules, nearest, nvidia, partitions};
 use crate::pci::{self, Function};
 use crate::{Root, text};
 use machine::ladder::{self, Evidence, Module, OnBus};
@@ -36,6 +36,7 @@ pub fn devices(root: &Root, ports: &[Nic]) -> Vec<Device> {
     name_apart(&mut found);
     virtual_functions(root, &functions, &mut found);
     partitions::divide(root, &numbers, &mut found);
+    ascend::divide(&numbers, &mut found);
     count(&mut found);
     found
 }

@@ -3,6 +3,7 @@
 //! A card is found by what the PCI bus says, so one without a driver is seen too. [`table::rows`] is data, a row for
 //! each kind of card; there is code only for what a row cannot say.
 
+pub(crate) mod ascend;
 mod find;
 pub(crate) mod glob;
 pub mod kfd;

@@ -127,6 +127,27 @@ impl<'r> Numbers<'r> {
             captured.then(|| self.by_name.get_or_init(|| captured_numbers(self.root)).get(path).copied()).flatten()
         })
     }
+
+    /// Every node `/dev/PREFIXn` by its n.
+    pub(super) fn numbered(&self, prefix: &str) -> Vec<(u32, DeviceNode)> {
+        let names = match self.root.is_live() {
+            true => self.root.names("dev"),
+            false => {
+                let known = self.by_name.get_or_init(|| captured_numbers(self.root)).keys();
+                known.filter_map(|path| path.strip_prefix("/dev/").map(str::to_owned)).collect()
+            }
+        };
+        let node = |name: &String| {
+            let number = name.strip_prefix(prefix)?.parse::<u32>().ok()?;
+            let path = format!("/dev/{name}");
+            let (major, minor) = self.of(&path)?;
+            Some((number, DeviceNode { path, major, minor, shared: false }))
+        };
+        let mut found: Vec<(u32, DeviceNode)> = names.iter().filter_map(node).collect();
+        found.sort_by_key(|(number, _)| *number);
+        found.dedup_by_key(|(number, _)| *number);
+        found
+    }
 }
 
 fn captured_numbers(root: &Root) -> BTreeMap<String, (u32, u32)> {

@@ -68,7 +68,8 @@ pub fn installed(root: &Root) -> (Vec<Installed>, Vec<String>) {
 
 fn checked(root: &Root, path: String, file: File) -> Installed {
     let mut problems = format::problems(&file);
-    let nodes = |edits: &ContainerEdits| edits.device_nodes.iter().map(|node| node.path.clone()).collect::<Vec<_>>();
+    let on_host = |node: &DeviceNode| node.host_path.as_ref().unwrap_or(&node.path).clone();
+    let nodes = |edits: &ContainerEdits| edits.device_nodes.iter().map(on_host).collect::<Vec<_>>();
     let entry = |device: &Named| {
         let nodes = nodes(&device.container_edits);
         // A capture holds no nodes at all.
@@ -104,7 +105,8 @@ pub fn spec(vendor: Vendor, devices: &[Device]) -> Option<String> {
         return None;
     }
     let node = |node: &machine::DeviceNode| DeviceNode {
-        path: node.path.clone(),
+        path: node.path_inside(),
+        host_path: Some(node.path.clone()).filter(|path| *path != node.path_inside()),
         kind: Some("c".into()),
         major: Some(i64::from(node.major)),
         minor: Some(i64::from(node.minor)),

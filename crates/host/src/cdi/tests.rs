@@ -113,6 +113,16 @@ fn ours_are_whole_and_read_back() {
     assert_eq!(fs::read_dir(dir.path().join("etc/cdi")).unwrap().count(), 1, "no half file is left");
 }
 
+#[test]
+fn a_vnpu_has_the_name_inside_that_huaweis_libraries_look_for() {
+    let mut part = npu(0);
+    part.nodes[0].path = "/dev/vdavinci101".into();
+    let text = spec(Vendor::Ascend, &[part]).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let node = &json["devices"][0]["containerEdits"]["deviceNodes"][0];
+    assert_eq!((&node["path"], &node["hostPath"]), (&"/dev/davinci101".into(), &"/dev/vdavinci101".into()));
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_a_spec_or_a_problem(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0usize..400, json: bool) {

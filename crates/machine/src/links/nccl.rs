@@ -315,7 +315,7 @@ impl Writer<'_> {
             LinkKind::Nvlink => Some("nvlink"),
             LinkKind::Xgmi => Some("xgmi"),
             LinkKind::C2c => Some("c2c"),
-            LinkKind::Hccs | LinkKind::Pcie => None,
+            LinkKind::Hccs | LinkKind::Sio | LinkKind::Pcie => None,
         };
         let named: Vec<(&str, &Link)> = links.into_iter().filter_map(|link| Some((name(link.wire)?, link))).collect();
         self.open(depth, "gpu", &attributes, named.is_empty());

@@ -135,8 +135,9 @@ impl Tree<'_> {
 
     fn node(&self, dev: &OwnedFd, node: &DeviceNode, kind: FileType, mode: u32, owner: Option<(u32, u32)>) -> Result<(), Failure> {
         let doing = format!("making the device node {}", node.path);
+        let inside = node.path_inside();
         let name =
-            node.path.strip_prefix("/dev/").ok_or_else(|| Failure::order(format!("the device node {} is not below /dev", node.path)))?;
+            inside.strip_prefix("/dev/").ok_or_else(|| Failure::order(format!("the device node {} is not below /dev", node.path)))?;
         for (at, _) in name.match_indices('/') {
             match rustix::fs::mkdirat(dev, &name[..at], Mode::from_raw_mode(0o755)) {
                 Ok(()) | Err(rustix::io::Errno::EXIST) => {}
@@ -147,7 +148,7 @@ impl Tree<'_> {
             let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
             rustix::fs::openat(dev, name, flags, Mode::from_raw_mode(0o600)).map_err(failed(&doing))?;
             let tree = clone(Path::new(&node.path), false).map_err(failed(&doing))?;
-            return self.put(&tree, Path::new(&node.path), NO_PROGRAMS, false);
+            return self.put(&tree, Path::new(&inside), NO_PROGRAMS, false);
         }
         match rustix::fs::mknodat(dev, name, kind, Mode::from_raw_mode(mode), rustix::fs::makedev(node.major, node.minor)) {
             // Granted, and there for everybody.

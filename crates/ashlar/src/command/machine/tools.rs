@@ -1,6 +1,7 @@
 //! What vendors' tools say of the machine, for a capture. A tool may hang with its driver: each has a few seconds, then its
 //! whole process group is killed, and the rest is asked all the same.
 
+use host::accelerators::tools as read;
 use host::capture::ToolOutput;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::Read;
@@ -14,22 +15,16 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// `nvidia-smi -q` prints some 20 kB a card.
 const LONGEST: u64 = 2 << 20;
 
-/// File name in the capture, program, arguments. None of them prints command lines of processes, or the capture cuts that
-/// part off. Arguments are those of the vendors' manuals.
-const TOOLS: [(&str, &str, &[&str]); 19] = [
+/// File name in the capture, program, arguments, beside the programs that [`read`] knows. None of them prints command lines of
+/// processes, or the capture cuts that part off. Arguments are those of the vendors' manuals.
+const OTHERS: [(&str, &str, &[&str]); 13] = [
     ("amd-smi-static.txt", "amd-smi", &["static"]),
     ("amd-smi-topology.txt", "amd-smi", &["topology"]),
-    ("cnmon.txt", "cnmon", &["info"]),
     ("hl-smi.txt", "hl-smi", &[]),
-    ("hy-smi.txt", "hy-smi", &[]),
     ("ibstat.txt", "ibstat", &[]),
     ("ibv_devinfo.txt", "ibv_devinfo", &["-v"]),
     ("lspci.txt", "lspci", &["-nnvvv"]),
-    ("mthreads-gmi.txt", "mthreads-gmi", &[]),
-    ("mx-smi.txt", "mx-smi", &[]),
     ("mx-smi-topo.txt", "mx-smi", &["topo", "-m"]),
-    ("npu-smi.txt", "npu-smi", &["info"]),
-    ("npu-smi-topo.txt", "npu-smi", &["info", "-t", "topo"]),
     ("nvidia-smi.txt", "nvidia-smi", &["-q"]),
     ("nvidia-smi-nvlink.txt", "nvidia-smi", &["nvlink", "--status"]),
     ("nvidia-smi-topo.txt", "nvidia-smi", &["topo", "-m"]),
@@ -40,13 +35,33 @@ const TOOLS: [(&str, &str, &[&str]); 19] = [
 
 /// Asks every tool that is installed, at the same time. A tool that hung is in the list too, with that as its text.
 pub fn ask_all() -> Vec<ToolOutput> {
-    let threads: Vec<_> = TOOLS
-        .iter()
-        .map(|(name, program, arguments)| {
-            std::thread::spawn(move || Some(ToolOutput { name: (*name).into(), text: ask(program, arguments)? }))
-        })
-        .collect();
-    threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
+    let other = |(name, program, arguments): &(&str, &'static str, &'static [&'static str])| {
+        let (name, program, arguments) = ((*name).to_owned(), *program, *arguments);
+        std::thread::spawn(move || Vec::from_iter(ask(program, arguments).map(|text| ToolOutput { name, text })))
+    };
+    let others = OTHERS.iter().map(other);
+    let threads: Vec<_> = others.chain(read::TOOLS.iter().map(|tool| std::thread::spawn(move || ask_known(tool)))).collect();
+    let mut found: Vec<ToolOutput> = threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+/// A tool whose output is read when the capture is looked at, with all that follows from its first answer.
+fn ask_known(tool: &read::Tool) -> Vec<ToolOutput> {
+    let Some(text) = ask(tool.name, tool.arguments) else { return Vec::new() };
+    let told = (tool.parse)(&text);
+    let mut found = vec![ToolOutput { name: tool.file(), text }];
+    let questions = tool.further.as_ref().map_or_else(Vec::new, |further| (further.questions)(&told, true));
+    for question in questions {
+        let arguments: Vec<&str> = question.arguments.iter().map(String::as_str).collect();
+        let Some(text) = ask(tool.name, &arguments) else { break };
+        let hung = read::is_no_answer(&text);
+        found.push(ToolOutput { name: question.file, text });
+        if hung {
+            break;
+        }
+    }
+    found
 }
 
 /// What a program printed; `None` when there is no such program.
@@ -75,10 +90,7 @@ fn ask(program: &str, arguments: &[&str]) -> Option<String> {
         let _ = kill_process_group(group, Signal::KILL);
     }
     let _ = child.try_wait();
-    Some(answer.map_or_else(
-        |_| format!("({program} gave no answer within {} seconds)\n", PATIENCE.as_secs()),
-        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-    ))
+    Some(answer.map_or_else(|_| read::no_answer(program, PATIENCE), |bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 #[cfg(test)]

@@ -165,6 +165,40 @@ fn several_makers_in_one_machine_count_on_their_own() {
 }
 
 #[test]
+fn nodes_of_vnpus_divide_the_card_that_their_numbers_belong_to() {
+    let tree = Tree::new();
+    for address in ["0000:c1:00.0", "0000:c2:00.0"] {
+        tree.card(address, 0x19e5, 0xd802, 0x1200, "devdrv_device_driver", 0);
+    }
+    let nodes = [
+        (236, 0, "davinci0"),
+        (236, 1, "davinci1"),
+        (238, 0, "davinci_manager"),
+        (237, 0, "devmm_svm"),
+        (235, 0, "hisi_hdc"),
+        // The second chip has the numbers from 116; 148 is of a chip that is not there, 7 is none.
+        (239, 116, "vdavinci116"),
+        (239, 117, "vdavinci117"),
+        (239, 148, "vdavinci148"),
+        (239, 7, "vdavinci7"),
+    ];
+    for (major, minor, name) in nodes {
+        tree.write(&format!("sys/dev/char/{major}:{minor}/uevent"), &format!("DEVNAME={name}\n"));
+    }
+    let found = tree.devices();
+    let names: Vec<_> = found.iter().map(|device| (device.id.0.as_str(), device.index)).collect();
+    assert_eq!(names, [("0000:c1:00.0", 0), ("0000:c2:00.0", 1), ("VNPU-0000:c2:00.0.116", 1), ("VNPU-0000:c2:00.0.117", 1)]);
+    assert_eq!((why(&found[0]), why(&found[1])), ("", "divided into 2 slices, which are granted in its place"));
+    let part = &found[2];
+    let about = part.slice.as_ref().unwrap();
+    assert_eq!((about.name().as_str(), about.sort().as_str(), part.memory, why(part)), ("vNPU 116", "vNPU", None, ""));
+    let nodes: Vec<_> = part.nodes.iter().map(|node| (node.path.as_str(), node.major, node.minor, node.shared)).take(2).collect();
+    assert_eq!(nodes, [("/dev/vdavinci116", 239, 116, false), ("/dev/davinci_manager", 238, 0, true)]);
+    assert_eq!(part.nodes[0].path_inside(), "/dev/davinci116");
+    assert!(part.unverified.iter().any(|fact| fact.contains("vdavinci116")), "{:?}", part.unverified);
+}
+
+#[test]
 fn nodes_in_folders_and_of_user_space_drivers() {
     let tree = Tree::new();
     let path = tree.card("0000:07:00.0", 0x1e52, 0x401e, 0x1200, "tenstorrent", 0);

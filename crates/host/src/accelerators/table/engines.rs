@@ -98,7 +98,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         module: unsure("drv_davinci_intf_host", HEARSAY),
         nodes: &[
-            sure(Node::Numbered("/dev/davinci{n}"), ASCEND),
+            unsure(Node::Numbered("/dev/davinci{n}"), ASCEND),
             sure(Node::Shared("/dev/davinci_manager"), ASCEND),
             sure(Node::Shared("/dev/devmm_svm"), ASCEND),
             sure(Node::Shared("/dev/hisi_hdc"), ASCEND),

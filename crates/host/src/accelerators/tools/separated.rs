@@ -24,6 +24,7 @@ pub fn parse(text: &str) -> Vec<Told> {
                 memory_total: memory(total),
                 ..Telemetry::default()
             },
+            ..Told::default()
         };
         (told.pci.is_some() || told.index.is_some()).then_some(told)
     };

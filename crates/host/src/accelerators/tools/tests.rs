@@ -42,6 +42,83 @@ fn npu_smi_boxes_give_a_card_for_two_lines() {
     assert_eq!(found[1].telemetry.complaints, ["npu-smi calls its health Alarm"]);
 }
 
+fn printed(question: &Question) -> Option<&'static str> {
+    match question.file.as_str() {
+        "npu-smi-topo.txt" => Some(include_str!("../../../../../testdata/npu-smi/topo-eight-910b.txt")),
+        "npu-smi-vnpu-0-0.txt" => Some(include_str!("../../../../../testdata/npu-smi/vnpu-two-halves.txt")),
+        "npu-smi-vnpu-1-0.txt" => Some(include_str!("../../../../../testdata/npu-smi/vnpu-none.txt")),
+        "npu-smi-vnpu-2-0.txt" => Some("The vnpu is not in docker mode, does not support querying info-vnpu.\n"),
+        _ => None,
+    }
+}
+
+fn learned(info: &str, answers: impl Fn(&Question) -> Option<&'static str>) -> Vec<Told> {
+    let mut told = npu_smi::parse(info);
+    for question in (npu_smi::FURTHER.questions)(&told, true) {
+        if let Some(text) = answers(&question) {
+            (npu_smi::FURTHER.learn)(&mut told, &question, text);
+        }
+    }
+    told
+}
+
+#[test]
+fn eight_npus_are_linked_each_to_each_and_two_vnpus_are_cut_from_the_first() {
+    let told = learned(include_str!("../../../../../testdata/npu-smi/info-eight-910b.txt"), printed);
+    assert_eq!(told.len(), 8);
+    for (at, card) in told.iter().enumerate() {
+        let ends: Vec<usize> = card.links.as_ref().unwrap().iter().filter_map(|link| link.to).collect();
+        assert_eq!(ends, (0..8).filter(|other| *other != at).collect::<Vec<_>>());
+        assert!(card.links.iter().flatten().all(|link| link.kind == LinkKind::Hccs));
+    }
+    let half = |number| ToldSlice { number, template: "vir10_3c_32g".into(), memory: Some(Bytes::gib(32)) };
+    assert_eq!(told[0].slices, Some(vec![half(100), half(101)]));
+    assert_eq!((told[1].slices.as_deref(), told[2].slices.as_deref()), (Some(&[][..]), None), "none, and not known");
+}
+
+#[test]
+fn two_dies_of_a_board_are_told_apart_and_boards_reach_each_other_over_a_switch() {
+    let told = learned(include_str!("../../../../../testdata/npu-smi/info-two-boards-of-two-dies.txt"), |question| {
+        (question.file == "npu-smi-topo.txt").then_some(include_str!("../../../../../testdata/npu-smi/topo-two-boards-of-two-dies.txt"))
+    });
+    let places: Vec<_> = told.iter().map(|card| (card.index, card.chip, card.physical)).collect();
+    assert_eq!(places, [(Some(0), 0, Some(0)), (Some(0), 1, Some(1)), (Some(1), 0, Some(2)), (Some(1), 1, Some(3))]);
+    let of = |at: usize| told[at].links.clone().unwrap();
+    assert_eq!(of(0), [ToldLink { kind: LinkKind::Sio, to: Some(1) }, ToldLink { kind: LinkKind::Hccs, to: None }]);
+    assert_eq!(of(3), [ToldLink { kind: LinkKind::Hccs, to: None }, ToldLink { kind: LinkKind::Sio, to: Some(2) }]);
+}
+
+#[test]
+fn a_template_has_its_part_of_the_memory() {
+    let told = learned(&include_str!("../../../../../testdata/npu-smi/info-eight-910b.txt").replace("910B3", "310P3"), |question| {
+        (question.about == Some(7)).then_some(include_str!("../../../../../testdata/npu-smi/vnpu-310p.txt"))
+    });
+    let parts: Vec<_> = told[7].slices.iter().flatten().map(|part| (part.number, part.template.as_str(), part.memory)).collect();
+    let expected = [(212, "vir04", 12), (213, "vir02_1c", 6), (214, "vir01", 3)];
+    assert_eq!(parts, expected.map(|(number, name, gib)| (number, name, Some(Bytes::gib(gib)))));
+}
+
+#[test]
+fn a_matrix_that_names_other_chips_gives_no_links() {
+    let info = include_str!("../../../../../testdata/npu-smi/info-two-boards-of-two-dies.txt");
+    for matrix in [
+        "Phy-ID0 Phy-ID9\nPhy-ID0 X SIO\nPhy-ID9 SIO X\n",
+        "This device does not support querying topo.\n",
+        "Phy-ID0 Phy-ID1\nPhy-ID0 X PHB\nPhy-ID1 PHB X\n",
+        "Phy-ID0\n",
+        "",
+    ] {
+        let text: &'static str = matrix;
+        assert!(learned(info, |_| Some(text)).iter().all(|card| card.links.is_none()), "{matrix}");
+    }
+    // Newer programs have other words, and network ports in the matrix.
+    let newer = "\t NPU0 NPU1 NIC0 CPU Affinity\nNPU0 X XLink PIX 0-9\nNPU1 XLink X PHB 0-9\nNIC0 PIX PHB X\n";
+    let told =
+        learned(include_str!("../../../../../testdata/npu-smi/info-eight-910b.txt"), |question| question.about.is_none().then_some(newer));
+    assert_eq!(told[1].links, Some(vec![ToldLink { kind: LinkKind::Hccs, to: Some(0) }]));
+    assert_eq!(told[2].links, None);
+}
+
 #[test]
 fn lines_with_commas_need_all_their_fields() {
     let text = "0, 00000000:3B:00.0, GPU-0a, Iluvatar BI-V150, 47, 101.5, 350, 1500, 33, 1024, 32768\n1, [N/A], x\n, , , , , , , , , , \n";
@@ -142,10 +219,20 @@ fn units_are_the_ones_that_stand_there() {
 
 proptest! {
     #[test]
-    fn whatever_a_tool_prints_is_read_without_harm(text in "(\\PC{0,40}\n|Card [0-9]+\n|\\| [0-9]+ +x \\| [0-9:.]{0,14} \\| [0-9/. ]{0,30} \\|\n|[a-z ]{0,20}: [0-9.]{0,30} ?[a-zA-Z%]{0,4}\n|X\\[[0-9]{0,12}\\] : [a-z]{0,9}: [0-9]{0,40}\n){0,20}") {
+    fn whatever_a_tool_prints_is_read_without_harm(text in "(\\PC{0,40}\n|Card [0-9]+\n|\\| [0-9]+ +x \\| [0-9:.]{0,14} \\| [0-9/. ]{0,30} \\|\n|[a-z ]{0,20}: [0-9.]{0,30} ?[a-zA-Z%]{0,4}\n|(NPU|Phy-ID)[0-9]{0,2} (X|HCCS|HCCS_SW|SIO|NPU[0-9]|Phy-ID[0-9]) (X|HCCS|NPU1)\n|\\| [0-9]{0,11} \\| 0 \\| x \\| 1 \\| vir[0-9]{0,21}(_[0-9]{1,21}g)? \\|\n|\\| [0-9]{1,5}/[0-9]{1,21} +1/[0-9]{1,20} \\|\n|\\| Total number of vnpu: 1 \\|\n|X\\[[0-9]{0,12}\\] : [a-z]{0,9}: [0-9]{0,40}\n){0,20}") {
         for tool in TOOLS {
-            let found = (tool.parse)(&text);
+            let mut found = (tool.parse)(&text);
             prop_assert!(found.len() <= text.lines().count());
+            if let Some(further) = &tool.further {
+                let mut known = npu_smi::parse(include_str!("../../../../../testdata/npu-smi/info-eight-910b.txt"));
+                for question in (further.questions)(&known, true) {
+                    (further.learn)(&mut known, &question, &text);
+                    (further.learn)(&mut found, &question, &text);
+                }
+                let ends = known.iter().flat_map(|card| card.links.iter().flatten());
+                prop_assert!(ends.filter_map(|link| link.to).all(|to| to < 8));
+                prop_assert!(known.iter().flat_map(|card| card.slices.iter().flatten()).all(|part| part.number >= FIRST_VNPU));
+            }
             for told in found {
                 let (kept, _) = machine::telemetry::checked(told.telemetry);
                 prop_assert!(kept.busy_percent.is_none_or(|busy| busy <= 100));
