@@ -110,7 +110,6 @@ pub fn spec(vendor: Vendor, devices: &[Device]) -> Option<String> {
         kind: Some("c".into()),
         major: Some(i64::from(node.major)),
         minor: Some(i64::from(node.minor)),
-        ..DeviceNode::default()
     };
     let own = |device: &Device| ContainerEdits {
         device_nodes: device.nodes.iter().filter(|node| !node.shared).map(node).collect(),
