@@ -28,6 +28,8 @@ pub fn health(patience: Duration) -> Health {
 /// This machine, with the upper rungs of every ladder.
 pub fn this_machine() -> Result<(Machine, BTreeMap<DeviceId, Telemetry>), Failure> {
     let mut machine = host::probe(&host::Root::live()).map_err(|error| Failure::failed(format!("cannot read the machine: {error}")))?;
+    let possible = sandbox::capabilities();
+    machine.facts.isolation = Some(machine::IsolationOffer { level: possible.level, missing: possible.missing });
     let mut health = health(SHORT);
     let figures = health.ask(&mut machine.devices);
     if let (Some(why), false) = (health.log_unread(), machine.devices.is_empty()) {

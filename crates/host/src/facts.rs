@@ -23,6 +23,7 @@ pub fn facts(root: &Root, groups: &Cgroups, infos: &[text::CpuInfo]) -> Facts {
             .and_then(|text| text::chosen(&text).map(str::to_owned)),
         swap_bytes: swap.unwrap_or_default().0,
         virtualised: virtualised(root, infos),
+        isolation: None,
     }
 }
 

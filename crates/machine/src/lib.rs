@@ -24,7 +24,7 @@ pub mod topology;
 pub use bytes::Bytes;
 pub use cpuset::{CpuSet, CpuSetError};
 pub use device::{Device, DeviceClass, DeviceId, DeviceNode, Health, PciAddress, PciAddressError, Slice, SliceKind, Vendor};
-pub use facts::{CgroupMode, Facts};
+pub use facts::{CgroupMode, Facts, IsolationLevel, IsolationOffer};
 pub use grant::{CpuShare, Grant, PortRange, RankGrant};
 pub use infiniband::{InfinibandPort, PortState, rate as rdma_rate};
 pub use inventory::{Cpu, Machine, Nic, NumaNode, Package};

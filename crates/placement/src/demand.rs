@@ -3,7 +3,7 @@
 use crate::held::{Held, OnMachine, OnQueue};
 use crate::layout::Layout;
 use crate::{Policy, Waiting};
-use machine::{Bytes, CpuShare, DeviceClass, Vendor};
+use machine::{Bytes, CpuShare, DeviceClass, IsolationLevel, Vendor};
 use spec::{DeviceRequest, JobSpec, Launch, Limits, Span};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -20,6 +20,8 @@ pub(crate) struct Ask<'a> {
     /// A rendezvous needs ports even with one rank, a gang always does.
     pub rendezvous: bool,
     pub devices: Option<DeviceAsk<'a>>,
+    /// The least that must be enforced.
+    pub isolation: Option<IsolationLevel>,
     pub queue: usize,
     pub span: Span,
 }
@@ -49,6 +51,7 @@ impl<'a> Ask<'a> {
             shm: spec.shm,
             rendezvous: spec.launch != Launch::Plain,
             devices: spec.devices.as_ref().filter(|request| request.count > 0).map(DeviceAsk::of),
+            isolation: spec.isolation.level,
             queue,
             span: planned_span(spec, policy),
         }
@@ -203,11 +206,12 @@ pub(crate) struct Lack {
     pub memory: bool,
     pub devices: bool,
     pub ports: bool,
+    pub isolation: bool,
 }
 
 impl Lack {
     pub fn count(self) -> u32 {
-        u32::from(self.cpus) + u32::from(self.memory) + u32::from(self.devices) + u32::from(self.ports)
+        [self.cpus, self.memory, self.devices, self.ports, self.isolation].into_iter().map(u32::from).sum()
     }
 }
 
@@ -219,6 +223,7 @@ impl Demand<'_> {
             && has_cpus(&self.ask, held)
             && (self.ask.devices.is_none() || self.free_devices(index, held) >= self.ask.device_count())
             && (!self.ask.ports() || held.ports.first_clear().is_some())
+            && self.is_kept_apart(layout)
     }
 
     pub fn lack(&self, index: usize, layout: &Layout, held: &OnMachine) -> Lack {
@@ -227,7 +232,14 @@ impl Demand<'_> {
             memory: held.memory.saturating_add(self.on[index].memory) > layout.allocatable.0,
             devices: self.free_devices(index, held) < self.ask.device_count(),
             ports: self.ask.ports() && held.ports.first_clear().is_none(),
+            isolation: !self.is_kept_apart(layout),
         }
+    }
+
+    /// Where it is not known what a machine can do, its node finds out at the start.
+    fn is_kept_apart(&self, layout: &Layout) -> bool {
+        let offered = layout.machine.facts.isolation.as_ref().map(|offer| offer.level);
+        self.ask.isolation.zip(offered).is_none_or(|(wanted, offered)| wanted <= offered)
     }
 
     /// The most free devices of one kind.

@@ -122,6 +122,10 @@ impl<'p, 'a> Explainer<'p, 'a> {
             let until = self.memory_until(1, |holding| u64::from(holding.machine == Some(index) && holding.ports.is_some()));
             reasons.push(Reason { held_by: self.holders(Dimension::Ports(index)), until, ..reason(Blocker::Ports) });
         }
+        if let (true, Some(wanted), Some(offer)) = (lack.isolation, ask.isolation, &layout.machine.facts.isolation) {
+            let missing = offer.missing.clone();
+            reasons.push(Reason { never: true, ..reason(Blocker::Isolation { wanted, offered: offer.level, missing }) });
+        }
         reasons
     }
 

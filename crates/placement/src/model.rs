@@ -1,6 +1,6 @@
 //! The values a decision is made of.
 
-use machine::{Bytes, CpuShare, DeviceId, Grant, Machine};
+use machine::{Bytes, CpuShare, DeviceId, Grant, IsolationLevel, Machine};
 use serde::{Deserialize, Serialize};
 use spec::{JobId, JobSpec, Limits, Queue, RunId, Span, Time};
 use std::sync::Arc;
@@ -232,6 +232,13 @@ pub enum Blocker {
         busy: Vec<DeviceId>,
     },
     Ports,
+    /// The job demands to be kept apart more strongly than the machine can.
+    Isolation {
+        wanted: IsolationLevel,
+        offered: IsolationLevel,
+        /// Why not more, a sentence each.
+        missing: Vec<String>,
+    },
     /// The limit of the queue, named as in its file ("cpus", "memory", "devices", "runs"). `limit` and `held` are
     /// thousandths of a CPU, bytes, devices or runs.
     QueueLimit {

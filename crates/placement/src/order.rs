@@ -146,7 +146,7 @@ mod tests {
     const TOTALS: Totals = Totals { cpu_milli: 8000, memory: 8 << 30, devices: 2 };
 
     fn ask(queue: usize, share: u32) -> Ask<'static> {
-        Ask { ranks: 1, share, memory: None, shm: None, rendezvous: false, devices: None, queue, span: Span::hours(1) }
+        Ask { ranks: 1, share, memory: None, shm: None, rendezvous: false, devices: None, isolation: None, queue, span: Span::hours(1) }
     }
 
     fn ticket(queue: usize, priority: i32, submitted: u64, number: u64) -> Ticket {

@@ -14,6 +14,7 @@ impl Blocker {
             Blocker::Memory { .. } => "memory",
             Blocker::Devices { .. } => "devices",
             Blocker::Ports => "ports",
+            Blocker::Isolation { .. } => "isolation",
             Blocker::QueueLimit { .. } => "queue-limit",
             Blocker::Reservation { .. } => "reservation",
             Blocker::Behind { .. } => "behind",
@@ -52,6 +53,11 @@ impl Reason {
             }
             Blocker::Ports if self.never => "never fits: needs ports for its ranks to meet, and none may be leased".into(),
             Blocker::Ports => "needs ports for its ranks to meet, all that may be leased are taken".into(),
+            Blocker::Isolation { wanted, offered, missing } => {
+                let never = if self.never { "never fits: " } else { "" };
+                let why = if missing.is_empty() { String::new() } else { format!(" ({})", missing.join("; ")) };
+                format!("{never}demands isolation '{}', the machine offers '{}'{why}", wanted.name(), offered.name())
+            }
             Blocker::QueueLimit { queue, what, limit, .. } if self.never => {
                 format!("never fits: asks for more than the {} that queue '{queue}' may hold", counted(what, *limit))
             }

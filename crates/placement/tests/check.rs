@@ -64,6 +64,14 @@ const BREAKS: &[(&str, &str, Break)] = &[
     }),
     ("an unknown machine", "machine", |plan, _, _| grant_of(plan, 1).machine = "m9".into()),
     ("a machine that accepts nothing", "machine", |_, snapshot, _| snapshot.machines[0].accepts = false),
+    ("a machine that keeps apart too weakly", "isolation", |_, snapshot, _| {
+        let mut weak = (*snapshot.machines[0].machine).clone();
+        weak.facts.isolation = Some(machine::IsolationOffer { level: machine::IsolationLevel::Process, missing: vec![] });
+        snapshot.machines[0].machine = std::sync::Arc::new(weak);
+        snapshot.waiting.iter_mut().for_each(|job| {
+            std::sync::Arc::make_mut(&mut job.spec).isolation.level = Some(machine::IsolationLevel::Namespaces);
+        });
+    }),
     ("a machine that has gone", "machine", |_, snapshot, _| snapshot.machines.clear()),
     ("a partial gang", "gang", |plan, _, _| drop(grant_of(plan, 0).ranks.pop())),
     ("a rank too many", "gang", |plan, _, _| {

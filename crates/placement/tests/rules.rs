@@ -2,7 +2,7 @@
 
 mod world;
 
-use machine::{Bytes, CpuSet, DeviceClass, Health, Vendor};
+use machine::{Bytes, CpuSet, DeviceClass, Health, IsolationLevel, Vendor};
 use placement::{Gate, MachineSnapshot, Policy};
 use spec::{DeviceRequest, JobId, Launch, Limits, Span, Time};
 use std::sync::Arc;
@@ -461,6 +461,34 @@ fn nothing_starts_where_nothing_is_accepted() {
     let plan = planned(&snapshot, &policy());
     assert_eq!(sentences(&plan, 2), ["no machine accepts work at the moment"]);
     assert!(!reasons(&plan, 2)[0].never && plan.reservations.is_empty());
+}
+
+#[test]
+fn a_job_goes_where_it_is_kept_apart_as_it_demands() {
+    let offers = |machine: &mut machine::Machine, level| {
+        let missing = vec!["limits: no control groups are mounted".to_owned()];
+        machine.facts.isolation = Some(machine::IsolationOffer { level, missing });
+    };
+    let demand = |number, level| job(number).with(|spec| spec.isolation.level = Some(level));
+    let mut weak = machine(1, 2, 1, Bytes::gib(8));
+    offers(&mut weak, IsolationLevel::Namespaces);
+    let jobs = || [demand(1, IsolationLevel::Namespaces), demand(2, IsolationLevel::Container)];
+    let mut snapshot = snapshot(weak.clone(), jobs());
+    let plan = planned(&snapshot, &policy());
+    assert_eq!(started(&plan), [1]);
+    let why = "never fits: demands isolation 'container', the machine offers 'namespaces' (limits: no control groups are mounted)";
+    assert_eq!(sentences(&plan, 2), [why]);
+    let mut strong = machine(1, 4, 1, Bytes::gib(8));
+    strong.id = "m2".into();
+    offers(&mut strong, IsolationLevel::Container);
+    snapshot.machines.push(MachineSnapshot { machine: Arc::new(strong), accepts: true });
+    let plan = planned(&snapshot, &policy());
+    assert_eq!((grant(&plan, 1).machine.as_str(), grant(&plan, 2).machine.as_str()), ("m1", "m2"));
+    // What is not known is found out at the start.
+    weak.facts.isolation = None;
+    snapshot.machines[0].machine = Arc::new(weak);
+    snapshot.machines.truncate(1);
+    assert_eq!(started(&planned(&snapshot, &policy())), [1, 2]);
 }
 
 #[test]

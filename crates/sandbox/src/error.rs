@@ -7,7 +7,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The job demands more than this machine, or this user on it, can enforce.
-    #[error("isolation level '{}' is demanded, but only '{}' can be had here: {reason}", level_name(*.demanded), level_name(*.possible))]
+    #[error("isolation level '{}' is demanded, but only '{}' can be had here: {reason}", .demanded.name(), .possible.name())]
     Demand { demanded: IsolationLevel, possible: IsolationLevel, reason: String },
     /// The workload itself cannot be right: a bug of the caller or of the job file.
     #[error("{0}")]
@@ -51,15 +51,6 @@ impl SandboxError {
             }
             SandboxError::Workload(_) | SandboxError::Threads(_) | SandboxError::Stopped | SandboxError::Io { .. } => None,
         }
-    }
-}
-
-/// The name of a level as job files write it.
-pub fn level_name(level: IsolationLevel) -> &'static str {
-    match level {
-        IsolationLevel::Process => "process",
-        IsolationLevel::Namespaces => "namespaces",
-        IsolationLevel::Container => "container",
     }
 }
 

@@ -35,7 +35,7 @@ mod workload;
 
 pub use child::{Side, fork_apart, prepare};
 pub use errand::{Errand, cleanup_errands, run_errand};
-pub use error::{SandboxError, level_name};
+pub use error::SandboxError;
 pub use leftovers::{cleanup_leftovers, has_leftovers};
 pub use memory::shed;
 pub use person::{Bounds, PersonEnd, PersonProcess, as_person};

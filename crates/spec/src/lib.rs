@@ -31,12 +31,11 @@ pub use job::{
     Array, Checkpoint, CpuRequest, Dependency, DependencyCondition, DeviceRequest, Environment, Isolation, JobSpec, Launch, Mount, Network,
     Notify, NotifyOn, Packages, Retry, RetryOn, Signal, SignalTo, Work,
 };
-pub use machine::Bytes;
+pub use machine::{Bytes, IsolationLevel};
 pub use parse::{ParseContext, job_reference, job_schema, parse_job, parse_queues};
 pub use problem::{Problem, Problems};
 pub use report::{
-    EndCause, Enforced, IsolationLevel, IsolationMark, IsolationReport, RankReport, RankState, Report, RunPhase, RunReport, StageTime,
-    Usage,
+    EndCause, Enforced, IsolationMark, IsolationReport, RankReport, RankState, Report, RunPhase, RunReport, StageTime, Usage,
 };
 pub use tenant::{Limits, Queue};
 pub use time::{Span, Time};

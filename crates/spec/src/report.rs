@@ -1,7 +1,7 @@
 //! What a machine says: the whole observed state of its runs.
 
 use crate::{RunId, Span, Time};
-use machine::Bytes;
+use machine::{Bytes, IsolationLevel};
 use serde::{Deserialize, Serialize};
 
 /// Everything a node knows of its runs. A run that has ended stays in the report until an assignment no longer
@@ -88,18 +88,6 @@ pub enum RankState {
     Running,
     Exited { code: i32 },
     Signalled { signal: i32 },
-}
-
-/// How strongly a run is kept apart, weakest first. Ordered: a job may demand a least level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum IsolationLevel {
-    /// A process of its own with the person's identity and resource limits; it sees the machine.
-    Process,
-    /// Namespaces, private `/tmp`, seccomp; no limits by control group.
-    Namespaces,
-    /// Namespaces and control groups: memory, processes, CPUs and devices are limited by the kernel.
-    Container,
 }
 
 /// What was asked of the kernel for one run, and what it did.

@@ -97,9 +97,15 @@ words!(
 words!(SignalTo, "receiver of the signal", Main = "main", All = "all");
 words!(NotifyOn, "job state to notify of", Running = "running", Succeeded = "succeeded", Failed = "failed", Cancelled = "cancelled");
 words!(Network, "network", Host = "host", None = "none");
-words!(IsolationLevel, "level of isolation", Process = "process", Namespaces = "namespaces", Container = "container");
 words!(DependencyCondition, "condition", Ok = "ok", NotOk = "not-ok", Any = "any");
 words!(Signal, "signal a job can save its work on", Term = "SIGTERM", Int = "SIGINT", Hup = "SIGHUP", Usr1 = "SIGUSR1", Usr2 = "SIGUSR2");
+
+impl Word for IsolationLevel {
+    const WHAT: &'static str = "level of isolation";
+    const NAMES: &'static [&'static str] =
+        &[IsolationLevel::Process.name(), IsolationLevel::Namespaces.name(), IsolationLevel::Container.name()];
+    const VALUES: &'static [IsolationLevel] = IsolationLevel::ALL;
+}
 
 impl Signal {
     /// The number of the signal on Linux: the same on every architecture Ashlar runs on (see signal(7)).

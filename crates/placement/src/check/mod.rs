@@ -79,6 +79,11 @@ fn grant_is_what_was_asked(start: &Start, job: &Waiting, snapshot: &Snapshot, po
         found.add("machine", format!("job {id} is placed on '{}', which accepts nothing", grant.machine));
     }
     let machine = &target.machine;
+    if let (Some(wanted), Some(offer)) = (spec.isolation.level, &machine.facts.isolation)
+        && offer.level < wanted
+    {
+        found.add("isolation", format!("job {id} demands '{}' and '{}' offers '{}'", wanted.name(), machine.id, offer.level.name()));
+    }
     let ranks = u64::from(spec.ranks.max(1));
     if grant.ranks.len() as u64 != ranks {
         found.add("gang", format!("job {id} has {ranks} ranks and is given {}", grant.ranks.len()));
