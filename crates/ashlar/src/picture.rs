@@ -10,11 +10,11 @@ pub mod hardware;
 #[path = "picture/holders.rs"]
 mod holders;
 #[path = "picture/iommu.rs"]
-mod iommu;
+pub mod iommu;
 #[path = "picture/line.rs"]
 mod line;
 #[path = "picture/links.rs"]
-mod links;
+pub mod links;
 #[path = "picture/slices.rs"]
 pub mod slices;
 #[cfg(test)]

@@ -2,9 +2,13 @@
 //!
 //! Shapes have their own neutral colours on a transparent ground, so that the picture is at home on light and dark pages.
 
+mod accelerators;
+mod iommu;
+mod links;
+
 use crate::picture::devices::{self, Place, Row, What};
-use machine::Bytes;
 use machine::topology::{Cache, CacheKind, Distances, Kind, MemoryAttribute, Object, Topology};
+use machine::{Bytes, Machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -14,6 +18,11 @@ const CARD: f64 = 560.0;
 const GAP: f64 = 20.0;
 const LINE: f64 = 18.0;
 const CORE: f64 = 14.0;
+/// Inside of a card, and half of it.
+const WHOLE: f64 = CARD - 3.0 * UNIT;
+const HALF: f64 = (WHOLE - UNIT) / 2.0;
+/// Memory nodes of no more CPUs than these stand two in a row where there are many.
+const MOST_IN_HALF: usize = 32;
 /// Matrices of more nodes are left to the text.
 const MOST_CELLS: usize = 32;
 
@@ -21,9 +30,11 @@ const STYLE: &str = "<style>\
 text{font:12px system-ui,'DejaVu Sans',Helvetica,sans-serif;fill:#1f2933}\
 .t{font-weight:600;font-size:14px}.h{font-weight:600;font-size:20px}.f{fill:#6b7785}.m{font-family:ui-monospace,'DejaVu Sans Mono',monospace;font-size:11px}\
 .card{fill:#f7f8fa;stroke:#c3cad3}.node{fill:#ffffff;stroke:#d5dae1}.core{fill:#dfe7f3;stroke:#9fb3cf}.cache{fill:none;stroke:#9fb3cf}\
-.acc{fill:#2f9e62}.net{fill:#2b7fc4}.sto{fill:#c98a1b}.mem{fill:#8a5cc2}.oth{fill:#98a3af}.bra{fill:#5b6673}.bad{fill:#c8372d}.l{stroke:#b4bcc6;fill:none}\
+.acc{fill:#2f9e62}.net{fill:#2b7fc4}.sto{fill:#c98a1b}.mem{fill:#8a5cc2}.oth{fill:#98a3af}.bra{fill:#5b6673}.bad{fill:#c8372d}.good{fill:#2f9e62}.warn{fill:#d99a1c}.b{font-weight:600}.on{fill:#ffffff;font-weight:600}.cut{fill-opacity:.75}.frame{fill:none;stroke:#5b6673;stroke-width:1.5}\
+.nv,.xg,.hc,.si,.down{fill:none;stroke-opacity:.55}.nv{stroke:#2f9e62}.xg{stroke:#d0632b}.hc{stroke:#7a52c7}.si{stroke:#b0428f}.down{stroke:#c8372d;stroke-dasharray:6 4}\
+.hub{fill:#ffffff;stroke:#5b6673}.dom{fill:none;stroke:#98a3af;stroke-dasharray:8 6}.l{stroke:#b4bcc6;fill:none}\
 @media (prefers-color-scheme:dark){text{fill:#e4e9ef}.f{fill:#9aa7b5}.card{fill:#20262e;stroke:#46505c}.node{fill:#2a323c;stroke:#4b5663}\
-.core{fill:#3a4a60;stroke:#6d86a8}.cache{stroke:#6d86a8}.l{stroke:#5b6673}}\
+.hub{fill:#2a323c;stroke:#98a3af}.core{fill:#3a4a60;stroke:#6d86a8}.cache{stroke:#6d86a8}.l{stroke:#5b6673}}\
 </style>";
 
 /// Text of an element or attribute.
@@ -38,9 +49,11 @@ struct Block {
     body: String,
 }
 
-/// Draws the machine.
-pub fn draw(topology: &Topology, title: &str) -> String {
+/// Draws the machine: first what it computes with, then packages, buses and the rest.
+pub fn draw(topology: &Topology, machine: &Machine, title: &str) -> String {
     let mut cards = Vec::new();
+    cards.extend(accelerators::tiles(machine));
+    cards.extend(links::ring(machine));
     let places = devices::places(topology);
     let packages: Vec<&Object> = topology.objects().filter(|object| object.kind == Kind::Package).collect();
     let tops = if packages.is_empty() { vec![&topology.machine] } else { packages };
@@ -53,20 +66,22 @@ pub fn draw(topology: &Topology, title: &str) -> String {
     );
     let elsewhere = elsewhere(topology, &tops);
     if !elsewhere.is_empty() {
-        cards.push(card("memory of several packages", "", elsewhere.into_iter().map(|node| node_block(topology, node)).collect()));
+        cards.push(card("memory of several packages", "", elsewhere.into_iter().map(|node| node_block(topology, node, WHOLE)).collect()));
     }
     cards.extend(topology.distances.iter().filter(|matrix| matrix.nodes.len() <= MOST_CELLS).map(matrix_card));
+    cards.extend(iommu::groups(topology));
     page(title, &facts(topology), cards)
 }
 
-/// Cards side by side, each in the shorter of the columns.
+/// Cards side by side, each in the shorter of the columns where they differ much.
 fn page(title: &str, facts: &str, cards: Vec<Block>) -> String {
     let columns = if cards.len() > 1 { 2 } else { 1 };
     let top = 70.0;
     let mut heights = vec![top; columns];
     let mut body = String::new();
     for card in &cards {
-        let column = if columns == 2 && heights[1] < heights[0] { 1 } else { 0 };
+        // In their order, as long as that leaves no great hole.
+        let column = usize::from(columns == 2 && heights[1] + card.height / 2.0 < heights[0]);
         let x = GAP + column as f64 * (CARD + GAP);
         let _ = write!(body, "<g transform=\"translate({x},{})\">{}</g>", heights[column], card.body);
         heights[column] += card.height + GAP;
@@ -108,6 +123,22 @@ fn cut(words: &str, pixels: f64) -> String {
     words.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// In lines that fit into a width in pixels, broken between words.
+fn wrapped(words: &str, pixels: f64) -> Vec<String> {
+    let most = (pixels / 6.6) as usize;
+    let mut lines: Vec<String> = Vec::new();
+    for word in words.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(cut(word, pixels)),
+        }
+    }
+    lines
+}
+
 fn card(title: &str, subtitle: &str, blocks: Vec<Block>) -> Block {
     let mut body = String::new();
     let mut y = 28.0;
@@ -132,10 +163,13 @@ fn package_card(topology: &Topology, package: &Object, places: &[Place]) -> Bloc
     let mut blocks: Vec<Block> = Vec::new();
     let mut nodes = Vec::new();
     gather(package, &|object| matches!(object.kind, Kind::NumaNode(_)), &mut nodes);
-    blocks.extend(nodes.iter().map(|node| node_block(topology, node)));
+    match nodes.len() >= 4 && nodes.iter().all(|node| node.cpus.len() <= MOST_IN_HALF) {
+        true => blocks.extend(nodes.chunks(2).map(|pair| beside(pair.iter().map(|node| node_block(topology, node, HALF)).collect()))),
+        false => blocks.extend(nodes.iter().map(|node| node_block(topology, node, WHOLE))),
+    }
     let without: machine::CpuSet = nodes.iter().fold(package.cpus.clone(), |rest, node| rest.difference(&node.cpus));
     if !without.is_empty() {
-        blocks.push(cores_block(package, &without, "no memory of its own"));
+        blocks.push(cores_block(package, &without, "no memory of its own", WHOLE));
     }
     let here = places.iter().filter(|place| !place.cpus.is_empty() && place.cpus.is_subset(&package.cpus));
     for place in here {
@@ -175,7 +209,17 @@ fn gather<'t>(object: &'t Object, wanted: &dyn Fn(&Object) -> bool, found: &mut 
     object.memory.iter().chain(&object.children).for_each(|below| gather(below, wanted, found));
 }
 
-fn node_block(topology: &Topology, node: &Object) -> Block {
+/// Blocks of half the width, one beside the other.
+fn beside(blocks: Vec<Block>) -> Block {
+    let height = blocks.iter().map(|block| block.height).fold(0.0, f64::max);
+    let mut body = String::new();
+    for (at, block) in blocks.iter().enumerate() {
+        let _ = write!(body, "<g transform=\"translate({},0)\">{}</g>", at as f64 * (HALF + UNIT), block.body);
+    }
+    Block { height, body }
+}
+
+fn node_block(topology: &Topology, node: &Object, width: f64) -> Block {
     let number = node.os_index.unwrap_or_default();
     let Kind::NumaNode(memory) = node.kind else { return caption("") };
     let mut words = format!("node {number}  {}", memory.local);
@@ -197,12 +241,11 @@ fn node_block(topology: &Topology, node: &Object) -> Block {
         .take_while(|object| !std::ptr::eq(*object, node))
         .any(|object| matches!(object.kind, Kind::NumaNode(_)) && !object.cpus.is_disjoint(&node.cpus));
     let none = machine::CpuSet::new();
-    cores_block(&topology.machine, if drawn { &none } else { &node.cpus }, &words)
+    cores_block(&topology.machine, if drawn { &none } else { &node.cpus }, &words, width)
 }
 
 /// A frame with words and a square for each core, threads as its parts, grouped by last-level cache.
-fn cores_block(below: &Object, cpus: &machine::CpuSet, words: &str) -> Block {
-    let width = CARD - 3.0 * UNIT;
+fn cores_block(below: &Object, cpus: &machine::CpuSet, words: &str, width: f64) -> Block {
     let mut groups: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
     let mut cores = Vec::new();
     gather(below, &|object| object.kind == Kind::Core, &mut cores);
@@ -349,15 +392,4 @@ fn matrix_card(matrix: &Distances) -> Block {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_harmless_and_short() {
-        assert_eq!(safe("a<b>&\"\u{7}"), "a&lt;b&gt;&amp;&quot;?");
-        assert_eq!(cut("0123456789", 33.0), "0123…");
-        assert_eq!(cut("0123", 33.0), "0123");
-        let svg = draw(&Topology::default(), "<script>");
-        assert!(svg.contains("&lt;script&gt;") && svg.starts_with("<svg") && svg.ends_with("</svg>\n"), "{svg}");
-    }
-}
+mod tests;

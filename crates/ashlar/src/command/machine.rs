@@ -54,7 +54,7 @@ pub fn run(place: &Place, machine: Machine) -> Result<ExitCode, Failure> {
         let names = [view.machine.hostname.trim(), view.machine.product.trim()];
         let title = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" · ");
         let title = if title.is_empty() { "this machine" } else { &title };
-        return print_or_write(file, &svg::draw(&topology()?, title));
+        return print_or_write(file, &svg::draw(&topology()?, &view.machine, title));
     }
     let topology = if elsewhere { None } else { Some(topology()?) };
     if machine.json {

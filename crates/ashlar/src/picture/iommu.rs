@@ -4,38 +4,56 @@ use super::hardware::{Hardware, text};
 use super::line::{Line, Paint};
 use super::{flowed, framed};
 use machine::PciFunction;
+use machine::topology::Topology;
 use std::collections::BTreeMap;
 
 /// Groups of several devices that are told one by one; all are in the JSON.
 const MOST_SHARED: usize = 12;
 
-impl Hardware<'_> {
-    pub(super) fn iommu(&self) -> Vec<Line> {
+/// All groups of a machine.
+pub struct Groups {
+    pub count: usize,
+    /// What their types mean, and how many there are of each.
+    pub types: BTreeMap<String, usize>,
+    /// Groups of several cards, with the addresses in each.
+    pub shared: Vec<(u32, String)>,
+    /// Shared groups beyond those.
+    pub more: usize,
+}
+
+impl Groups {
+    /// `None` where the kernel has no groups.
+    pub fn of(topology: &Topology) -> Option<Groups> {
         let mut groups: BTreeMap<u32, Vec<&PciFunction>> = BTreeMap::new();
-        for function in self.topology.pci.functions() {
+        for function in topology.pci.functions() {
             if let Some(group) = function.iommu_group {
                 groups.entry(group).or_default().push(function);
             }
         }
-        if groups.is_empty() {
-            return Vec::new();
-        }
-        let mut types: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut types: BTreeMap<String, usize> = BTreeMap::new();
         for group in groups.keys() {
-            *types.entry(self.topology.iommu_types.get(group).map_or("of unknown type", |kind| meaning(kind))).or_default() += 1;
+            *types.entry(topology.iommu_types.get(group).map_or("of unknown type", |kind| meaning(kind)).to_owned()).or_default() += 1;
         }
-        let parts = types.iter().map(|(kind, count)| text(Paint::Plain, format!("{count} {kind}")));
+        let one_domain = topology.pci.functions().iter().all(|function| function.address.domain == 0);
+        let mut shared: Vec<(u32, String)> =
+            groups.iter().filter_map(|(group, functions)| Some((*group, together(functions, one_domain)?))).collect();
+        let more = shared.len().saturating_sub(MOST_SHARED);
+        shared.truncate(MOST_SHARED);
+        (!groups.is_empty()).then_some(Groups { count: groups.len(), types, shared, more })
+    }
+}
+
+impl Hardware<'_> {
+    pub(super) fn iommu(&self) -> Vec<Line> {
+        let Some(groups) = Groups::of(self.topology) else { return Vec::new() };
+        let parts = groups.types.iter().map(|(kind, count)| text(Paint::Plain, format!("{count} {kind}")));
         let mut inside = flowed(parts.collect(), ", ", self.style.width - 4);
-        let one_domain = self.topology.pci.functions().iter().all(|function| function.address.domain == 0);
-        let shared = groups.iter().filter_map(|(group, functions)| Some((group, together(functions, one_domain)?)));
-        let mut shared: Vec<Line> = shared.map(|(group, names)| text(Paint::Plain, format!("group {group} is shared: {names}"))).collect();
-        if shared.len() > MOST_SHARED {
-            let more = shared.split_off(MOST_SHARED).len();
-            shared.push(text(Paint::Faint, format!("and {more} more groups of several devices, see --json")));
+        inside.extend(groups.shared.iter().map(|(group, names)| text(Paint::Plain, format!("group {group} is shared: {names}"))));
+        if groups.more > 0 {
+            inside.push(text(Paint::Faint, format!("and {} more groups of several devices, see --json", groups.more)));
         }
-        inside.extend(shared);
-        let count = groups.len();
-        framed(self.style, text(Paint::Strong, format!("IOMMU  {count} group{}", if count == 1 { "" } else { "s" })), inside)
+        let plural = if groups.count == 1 { "" } else { "s" };
+        framed(self.style, text(Paint::Strong, format!("IOMMU  {} group{plural}", groups.count)), inside)
     }
 }
 
