@@ -20,7 +20,7 @@ fn id(number: i64, task: i64) -> JobId {
 
 pub(super) fn insert(db: &Connection, job: &Job) -> rusqlite::Result<()> {
     let row = views::job_row(job, None);
-    let record = serde_json::to_string(job).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let record = record(db, job)?;
     db.prepare_cached(
         "INSERT OR REPLACE INTO archive
          (number, task, uid, user, name, state, queue, ranks, exit_code, submitted, started, ended, note)
@@ -47,6 +47,38 @@ pub(super) fn insert(db: &Connection, job: &Job) -> rusqlite::Result<()> {
         record
     ])?;
     Ok(())
+}
+
+/// The job as text. What was asked for is the same for all tasks of an array, and is kept once: there may be a hundred thousand.
+fn record(db: &Connection, job: &Job) -> rusqlite::Result<String> {
+    let unwritable = |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
+    if job.id.task.is_none() {
+        return serde_json::to_string(job).map_err(unwritable);
+    }
+    let number = job.id.number as i64;
+    if !db.prepare_cached("SELECT 1 FROM archive_spec WHERE number = ?1")?.exists(params![number])? {
+        let spec = serde_json::to_string(&job.spec).map_err(unwritable)?;
+        db.prepare_cached("INSERT INTO archive_spec (number, spec) VALUES (?1, ?2)")?.execute(params![number, spec])?;
+    }
+    let mut own = serde_json::to_value(job).map_err(unwritable)?;
+    own.as_object_mut().and_then(|fields| fields.remove(SPEC));
+    serde_json::to_string(&own).map_err(unwritable)
+}
+
+/// The field of [`Job`] that tasks share.
+const SPEC: &str = "spec";
+
+fn job_of(db: &Connection, number: u64, text: &str) -> rusqlite::Result<Job> {
+    let unreadable = |error: serde_json::Error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into());
+    let mut record: serde_json::Value = serde_json::from_str(text).map_err(unreadable)?;
+    if let Some(fields) = record.as_object_mut().filter(|fields| !fields.contains_key(SPEC)) {
+        let mut shared = db.prepare_cached("SELECT spec FROM archive_spec WHERE number = ?1")?;
+        let spec: Option<String> = shared.query_row(params![number as i64], |row| row.get(0)).optional()?;
+        if let Some(spec) = spec {
+            fields.insert(SPEC.into(), serde_json::from_str(&spec).map_err(unreadable)?);
+        }
+    }
+    serde_json::from_value(record).map_err(unreadable)
 }
 
 pub(super) fn states(db: &Connection, number: u64) -> rusqlite::Result<Vec<(JobId, JobState)>> {
@@ -130,11 +162,7 @@ impl Reader {
         self.with(|db| {
             let mut found = db.prepare_cached("SELECT record FROM archive_record WHERE number = ?1 AND task = ?2")?;
             let text: Option<String> = found.query_row(params![job.number as i64, task(job)], |row| row.get(0)).optional()?;
-            text.map(|text| {
-                serde_json::from_str(&text)
-                    .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))
-            })
-            .transpose()
+            text.map(|text| job_of(db, job.number, &text)).transpose()
         })
     }
 

@@ -11,8 +11,9 @@ const PAGES: u32 = 2000;
 /// Takes jobs out of the archive, in the transaction of the record that says so.
 pub(super) fn remove(db: &Connection, numbers: &[u64]) -> rusqlite::Result<()> {
     for number in numbers {
-        for sql in ["DELETE FROM archive WHERE number = ?1", "DELETE FROM archive_record WHERE number = ?1"] {
-            db.prepare_cached(sql)?.execute(params![*number as i64])?;
+        for table in ["archive", "archive_record", "archive_spec"] {
+            let sql = format!("DELETE FROM {table} WHERE number = ?1");
+            db.prepare_cached(&sql)?.execute(params![*number as i64])?;
         }
     }
     Ok(())

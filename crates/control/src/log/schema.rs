@@ -75,6 +75,8 @@ const MIGRATIONS: &[Migration] = &[
     },
     // For what is kept by age or by number: see `forget.rs`.
     Migration { to: 2, sql: "CREATE INDEX archive_by_end ON archive (ended)" },
+    // What all tasks of an array have in common. Tasks archived before this step have it in their own record.
+    Migration { to: 3, sql: "CREATE TABLE archive_spec (number INTEGER PRIMARY KEY, spec TEXT NOT NULL)" },
 ];
 
 /// The layout this program writes.

@@ -327,6 +327,33 @@ fn ended_jobs_are_listed_newest_first_and_paged() {
 }
 
 #[test]
+fn tasks_of_an_array_share_what_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = open(dir.path());
+    let large = std::sync::Arc::new(spec::JobSpec {
+        env: [("BLOB".into(), "x".repeat(100_000))].into(),
+        ..(*ended(3, Some(0), 1, JobState::Failed).spec).clone()
+    });
+    let jobs: Vec<Job> = (0..200).map(|task| Job { spec: large.clone(), ..ended(3, Some(task), 1000, JobState::Succeeded) }).collect();
+    let (first, second) = jobs.split_at(100);
+    log.commit(&[], first).unwrap();
+    log.commit(&[], second).unwrap();
+    let reader = Reader::open(dir.path()).unwrap();
+    for task in [0, 99, 100, 199] {
+        assert_eq!(reader.job(JobId::task(3, task)).unwrap().as_ref(), Some(&jobs[task as usize]));
+    }
+    let size: i64 = log.db.query_row("SELECT sum(length(record)) FROM archive_record", [], |row| row.get(0)).unwrap();
+    assert!(size < 400_000, "{size} bytes for 200 tasks of 100 kB each");
+    // One that an earlier release wrote has all in its own record.
+    let whole = serde_json::to_string(&jobs[7]).unwrap();
+    log.db.execute("UPDATE archive_record SET record = ?1 WHERE task = 7", [whole]).unwrap();
+    log.db.execute("DELETE FROM archive_spec", []).unwrap();
+    assert_eq!(reader.job(JobId::task(3, 7)).unwrap().as_ref(), Some(&jobs[7]));
+    let torn = reader.job(JobId::task(3, 8)).unwrap_err();
+    assert!(torn.to_string().contains("spec"), "{torn}");
+}
+
+#[test]
 fn tokens_are_kept_by_their_hash() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, _) = open(dir.path());
