@@ -301,6 +301,7 @@ impl Keeper {
             kept.let_go();
             kept.pidfd = found;
         }
+        let was_young = kept.standing == Standing::Spawned && kept.child.is_some();
         kept.stop = kept.files.read_stop();
         let ranks = match kept.report.ranks.len() as u32 {
             0 => kept.files.read_order().map_or(0, |file| file.order.spec.ranks),
@@ -321,6 +322,13 @@ impl Keeper {
             (false, false, None) if gone || kept.burial != Burial::NotBegun => Standing::Lost,
             (false, false, None) => Standing::NeverBegan,
         };
+        if was_young
+            && kept.standing == Standing::Supervised
+            && kept.stop.is_some()
+            && let Some(pidfd) = &kept.pidfd
+        {
+            let _ = pidfd_send_signal(pidfd.as_fd(), Signal::USR1);
+        }
         if kept.standing == Standing::Lost {
             let cause = without_last_word(&kept.files, began);
             self.mourn(run, &mut kept, cause);
@@ -437,7 +445,9 @@ impl Keeper {
             return;
         }
         kept.stop = Some(stop);
-        if let Some(pidfd) = &kept.pidfd {
+        // A program is not ready for signals at once, and they would kill it; it is told when it says that it began.
+        let is_young = kept.standing == Standing::Spawned && kept.child.is_some();
+        if let Some(pidfd) = kept.pidfd.as_ref().filter(|_| !is_young) {
             let _ = pidfd_send_signal(pidfd.as_fd(), Signal::USR1);
         }
     }

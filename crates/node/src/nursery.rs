@@ -61,6 +61,9 @@ fn wait_for_birth() -> io::Result<Option<PathBuf>> {
     rustix::stdio::dup2_stdin(fs::File::open("/dev/null")?)?;
     let mut set = SigSet::empty();
     set.add(Signal::SIGCHLD);
+    // For the supervisors: an order to stop that comes before they look for one must wait for them, not kill them.
+    let orders = [Signal::SIGUSR1, Signal::SIGUSR2].into_iter().collect::<SigSet>();
+    orders.thread_block()?;
     set.thread_block()?;
     let ended = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     sandbox::prepare();

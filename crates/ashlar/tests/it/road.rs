@@ -149,6 +149,26 @@ fn cancel_works_before_during_and_after() {
     assert!(stderr(&again).contains("already"), "{}", stderr(&again));
 }
 
+/// The order reaches supervisors of every age, down to those that have not looked for one yet.
+#[test]
+fn a_cancel_right_behind_the_submission_is_a_cancel() {
+    let node = TestNode::start();
+    let client = api::Client::connect(&node.state.join(api::SOCKET_NAME)).unwrap();
+    let mut spec = spec::JobSpec::command_job("short", vec!["/bin/sleep".into(), "1000".into()], "/");
+    (spec.cpus, spec.memory) = (machine::CpuShare(100), Some(spec::Bytes::mib(32)));
+    for round in 0..40 {
+        let id = client.submit(spec.clone(), None).unwrap();
+        (0..round * 20_000).for_each(|_| std::hint::spin_loop());
+        client.cancel(id, round % 2 == 0).unwrap();
+        let ended = client.wait(id, 30_000).unwrap().job;
+        assert_eq!(ended.state, "cancelled");
+        for run in client.job(id).unwrap().runs {
+            let cause = run.cause.expect("it ended");
+            assert!(!matches!(cause, spec::EndCause::StartFailed { .. } | spec::EndCause::Lost { .. }), "round {round}: {cause:?}");
+        }
+    }
+}
+
 #[test]
 fn arrays_and_dependencies() {
     let node = TestNode::start();
