@@ -39,11 +39,18 @@ struct Held {
 
 impl Held {
     fn new(machine: Machine, generation: u64) -> Held {
-        Held { watched: Watched::new(Root::live(), machine.nics.clone(), machine.devices.clone()), generation, machine }
+        Held { watched: Watched::new(Root::live(), machine.devices.clone()), generation, machine }
     }
 
-    fn whole(&self) -> Machine {
-        Machine { devices: self.watched.devices.clone(), ..self.machine.clone() }
+    /// What came or moved gets its distances; those that were there keep theirs.
+    fn whole(&mut self) -> Machine {
+        self.machine.devices.clone_from(&self.watched.devices);
+        let known = |device: &Device| device.pci.is_none_or(|at| self.machine.distances.accelerators.contains(&at));
+        if !self.watched.devices.iter().filter(|device| device.slice.is_none()).all(known) {
+            host::place(&Root::live(), &mut self.machine);
+            self.watched.devices.clone_from(&self.machine.devices);
+        }
+        self.machine.clone()
     }
 }
 

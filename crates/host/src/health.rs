@@ -136,8 +136,10 @@ fn by_kernel(devices: &mut [Device], kernel: &KernelFaults) {
 }
 
 fn logged(devices: &[Device], id: &DeviceId, kernel: &KernelFaults) -> Vec<Fault> {
-    let address = devices.iter().find(|device| device.id == *id).and_then(|device| device.pci);
-    address.map(|address| kernel.of(address)).unwrap_or_default()
+    let Some(device) = devices.iter().find(|device| device.id == *id) else { return Vec::new() };
+    let mut found = device.pci.map(|address| kernel.of(address)).unwrap_or_default();
+    found.extend(ascend::chip_number(device).and_then(|number| kernel.of_chip(number)));
+    found
 }
 
 /// An answer for a card is one for its slices too; how many it has is not forgotten.

@@ -19,12 +19,22 @@ pub fn probe(root: &Root) -> Result<Machine, HostError> {
         hostname,
         product: facts::product(root),
         facts: facts::facts(root, &groups, &infos),
-        devices: accelerators::devices(root, &ports),
+        devices: accelerators::devices(root),
         nics: ports,
         infiniband: infiniband::ports(root),
         ..Machine::default()
     };
     topology::fill(root, &groups.allowed(root), &infos, &mut machine)?;
-    machine.distances = paths::distances(root, &machine);
+    place(root, &mut machine);
     Ok(machine)
+}
+
+/// Says anew how far devices and network ports are from each other, and which port is the nearest to each device: after
+/// devices came or went.
+pub fn place(root: &Root, machine: &mut Machine) {
+    machine.distances = paths::distances(root, machine);
+    let nearest: Vec<Option<String>> = machine.devices.iter().map(|device| machine.nearest_nic(device)).collect();
+    for (device, nearest) in machine.devices.iter_mut().zip(nearest) {
+        device.nearest_nic = nearest;
+    }
 }

@@ -5,9 +5,9 @@
 //! configuration space are read once a second, which is one bus access and asks no driver.
 
 use crate::Root;
-use crate::accelerators::{self, Counted};
+use crate::accelerators::{self, Counted, ascend};
 use machine::ladder::{self, Evidence, OnBus};
-use machine::{Device, Nic, PciAddress};
+use machine::{Device, PciAddress};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
@@ -80,13 +80,12 @@ impl Events {
 /// The devices of a machine, kept up to date.
 pub struct Watched {
     root: Root,
-    ports: Vec<Nic>,
     pub devices: Vec<Device>,
 }
 
 impl Watched {
-    pub fn new(root: Root, ports: Vec<Nic>, devices: Vec<Device>) -> Watched {
-        Watched { root, ports, devices }
+    pub fn new(root: Root, devices: Vec<Device>) -> Watched {
+        Watched { root, devices }
     }
 
     /// Takes in what the kernel told; true when a device changed.
@@ -111,7 +110,7 @@ impl Watched {
     /// Reads one device again. A new one, or one whose slices changed, makes the count of the others change, so all are read.
     fn refresh(&mut self, address: PciAddress) -> bool {
         let known = self.devices.iter().position(|device| device.pci == Some(address) && device.slice.is_none());
-        let found = accelerators::device_at(&self.root, address, &self.ports, known.map(|at| self.devices[at].index));
+        let found = accelerators::device_at(&self.root, address, known.map(|at| self.devices[at].index));
         match (known, found) {
             (None, Counted::None) => false,
             (None, Counted::Device(_) | Counted::Slice) => self.read_all(),
@@ -119,6 +118,8 @@ impl Watched {
             (Some(_), Counted::None) => self.lose(address, OnBus::Gone),
             (Some(at), Counted::Device(new)) => {
                 let old = &self.devices[at];
+                let mut new = new;
+                ascend::keep_number(old, &mut new);
                 // What only a library told stays until it is asked again.
                 let same_stand = old.driver == new.driver
                     && old.nodes == new.nodes
@@ -135,6 +136,7 @@ impl Watched {
                     architecture: old.architecture.clone().or(new.architecture.clone()),
                     links: old.links.clone(),
                     index: old.index,
+                    nearest_nic: old.nearest_nic.clone(),
                     ..*new
                 };
                 self.slices_follow(address);
@@ -145,10 +147,12 @@ impl Watched {
 
     /// Everything anew; devices that were known by a name of their vendor's library keep it, and lost ones stay.
     pub fn read_all(&mut self) -> bool {
-        let mut next = accelerators::devices(&self.root, &self.ports);
+        let mut next = accelerators::devices(&self.root);
         for device in &mut next {
             if let Some(old) = self.devices.iter().find(|old| old.pci == device.pci && old.slice.is_none() && device.slice.is_none()) {
+                ascend::keep_number(old, device);
                 device.id = old.id.clone();
+                device.nearest_nic.clone_from(&old.nearest_nic);
                 device.model.clone_from(&old.model);
                 device.memory = old.memory.or(device.memory);
                 if old.ladder.reached >= ladder::Rung::Node && device.ladder.reached >= ladder::Rung::Node {

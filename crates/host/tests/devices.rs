@@ -43,7 +43,7 @@ fn eight_mi300x_in_cpx_mode_are_sixty_four_slices() {
     let root = Root::at(tree.path());
     // Two of the 65 nodes are processors, and one folder of the capture has no properties.
     assert_eq!(kfd::gpus(&root).len(), 63);
-    let devices = accelerators::devices(&root, &[]);
+    let devices = accelerators::devices(&root);
     let (cards, slices): (Vec<_>, Vec<_>) = devices.iter().partition(|device| device.slice.is_none());
     assert_eq!((cards.len(), slices.len()), (8, 63));
     for card in &cards {
@@ -68,7 +68,7 @@ fn eight_mi300x_in_cpx_mode_are_sixty_four_slices() {
 #[test]
 fn mi308x_cards_are_cut_in_four_and_share_their_memory() {
     let Some(tree) = kfd_tree("topology-parsing-mi308") else { return };
-    let devices = accelerators::devices(&Root::at(tree.path()), &[]);
+    let devices = accelerators::devices(&Root::at(tree.path()));
     let (cards, slices): (Vec<_>, Vec<_>) = devices.iter().partition(|device| device.slice.is_none());
     assert_eq!((cards.len(), slices.len()), (8, 32));
     assert!(cards.iter().all(|card| card.model == "Instinct MI308X"));
@@ -84,7 +84,7 @@ fn mi308x_cards_are_cut_in_four_and_share_their_memory() {
 #[test]
 fn a_card_without_partitions_is_one_device() {
     let Some(tree) = kfd_tree("topology-parsing") else { return };
-    let devices = accelerators::devices(&Root::at(tree.path()), &[]);
+    let devices = accelerators::devices(&Root::at(tree.path()));
     // The second node of the capture is a copy of the first, made by those who published it.
     let [card] = &devices[..] else { panic!("{devices:?}") };
     // Its driver is too old to tell the instruction set; the table of models knows the id.
@@ -101,7 +101,7 @@ fn a_damaged_tree_gives_what_is_left() {
         fs::write(nodes.join(number).join(file), [0xff; 4096]).unwrap();
     }
     fs::write(nodes.join("9/properties"), "simd_count 80\nlocation_id 18446744073709551615\nvendor_id 4098\ndevice_id 99999999\n").unwrap();
-    let devices = accelerators::devices(&Root::at(tree.path()), &[]);
+    let devices = accelerators::devices(&Root::at(tree.path()));
     assert!(devices.len() > 30, "{}", devices.len());
 }
 

@@ -141,3 +141,18 @@ fn evidence_is_read_from_files() {
     assert!(report.pairs.iter().all(|pair| pair.verdict == Verdict::Unknown), "{report:#?}");
     assert!(report.reasons.iter().any(|reason| reason.obstacle.hint.as_deref().is_some_and(|hint| hint.contains("root"))));
 }
+
+/// All of its memory is in one tier of the kernel's; the slow node answers three times as late, so it is no plain DRAM and
+/// the fast ones are.
+#[test]
+fn memory_that_answers_late_makes_no_hbm_of_the_rest() {
+    use host::survey::{Options, survey};
+    use machine::topology::MemoryKind;
+    let Some(data) = data() else { return };
+    for archive in ["k6.1-3node-hmat-cxlmem-vtd-passthrough", "k6.12-3node-hmat-2tiers-nvme-on-node1-cxlroot"] {
+        let root = capture::open(&data.join(format!("qemu-sysfs/{archive}.tar.gz")), Limits::default()).unwrap();
+        let topology = survey(&root, &Options::default()).unwrap();
+        let tiers: Vec<_> = topology.tiers.iter().map(|tier| (tier.kind, tier.nodes.to_string())).collect();
+        assert_eq!(tiers, [(Some(MemoryKind::Dram), "0-1".to_owned()), (None, "2".to_owned())], "{archive}");
+    }
+}

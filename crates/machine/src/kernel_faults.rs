@@ -6,6 +6,7 @@
 //! driver's own verdict on its card (Xid 154) nothing here keeps work off a device: a line that is never taken back must
 //! not either.
 
+mod amd;
 mod xid;
 
 use crate::PciAddress;
@@ -21,6 +22,8 @@ const MOST_KINDS: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelFaults {
     cards: BTreeMap<PciAddress, Card>,
+    /// Ascend chips whose driver missed their heartbeat, by the driver's own number.
+    silent_chips: BTreeMap<u32, Seen>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +40,7 @@ enum Kind {
     Wedged,
     /// The bus reports an error that it could not put right.
     BusError,
+    Amd(amd::Ras),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,15 @@ struct Seen {
     last: u64,
     /// The MIG instance that it was about.
     instance: Option<u32>,
+}
+
+impl Seen {
+    /// "3 times, last at [12.000000]", in the kernel's seconds.
+    fn when(&self) -> String {
+        let times = if self.count > 1 { format!("{} times, last", self.count) } else { "once,".to_owned() };
+        let (seconds, rest) = (self.last / 1_000_000, self.last % 1_000_000);
+        format!("{times} at [{seconds}.{rest:06}]")
+    }
 }
 
 impl KernelFaults {
@@ -62,8 +75,27 @@ impl KernelFaults {
         // Names of modules are printed before some lines: "nvidia: loading ...", "[drm] ...".
         if let Some((_, rest)) = text.split_once("NVRM: ") {
             self.nvidia(rest, at);
-        } else if let Some((address, kind)) = other(text) {
-            self.add(address, kind, at, None);
+        } else if text.contains("amdgpu kernel modesetting enabled") {
+            self.cards.values_mut().for_each(|card| card.seen.retain(|kind, _| !matches!(kind, Kind::Amd(_))));
+        } else if let Some(chip) = silent_chip(text) {
+            if self.silent_chips.len() < MOST_CARDS || self.silent_chips.contains_key(&chip) {
+                let count = self.silent_chips.get(&chip).map_or(0, |seen| seen.count).saturating_add(1);
+                self.silent_chips.insert(chip, Seen { count, last: at, instance: None });
+            }
+        } else if let Some((address, rest)) = of_card(text) {
+            match (other(rest), amd::line(rest).filter(|_| text.starts_with("amdgpu "))) {
+                (Some(kind), _) => self.add(address, kind, at, None),
+                (_, Some(amd::Line::Fault(ras))) => self.add(address, Kind::Amd(ras), at, None),
+                (_, Some(amd::Line::ResetDone)) => self.reset_done(address),
+                _ => {}
+            }
+        }
+    }
+
+    /// Retired pages stay retired, and what is wrong with the slot stays wrong.
+    fn reset_done(&mut self, address: PciAddress) {
+        if let Some(card) = self.cards.get_mut(&address) {
+            card.seen.retain(|kind, _| matches!(kind, Kind::Amd(amd::Ras::BadPages) | Kind::BusError | Kind::Xid(_)));
         }
     }
 
@@ -121,6 +153,17 @@ impl KernelFaults {
         seen.sort_by_key(|(_, seen)| std::cmp::Reverse(seen.last));
         verdict.chain(seen.into_iter().map(|(kind, seen)| fault(*kind, seen))).collect()
     }
+
+    /// What is wrong with the Ascend chip that its driver gives this number, which is that of its node `/dev/davinciN`.
+    pub fn of_chip(&self, number: u32) -> Option<Fault> {
+        let seen = self.silent_chips.get(&number)?;
+        let text = format!("kernel log: the driver missed the chip's heartbeat, {}", seen.when());
+        Some(Fault {
+            text,
+            hint: Some("`npu-smi info` tells whether it answers again; else reset it or restart the machine".into()),
+            blocks: false,
+        })
+    }
 }
 
 fn xid_hint(action: &str) -> &'static str {
@@ -139,11 +182,13 @@ fn fault(kind: Kind, seen: &Seen) -> Fault {
         },
         Kind::Wedged => ("the driver gave the card up (\"wedged\")".into(), "reset or restart; `dmesg` has what led to it".into()),
         Kind::BusError => ("the PCI bus reports an error that it could not put right".into(), "reseat the card or its riser".into()),
+        Kind::Amd(ras) => {
+            let (what, hint) = ras.words();
+            (what, hint.to_owned())
+        }
     };
-    let times = if seen.count > 1 { format!("{} times, last", seen.count) } else { "once,".to_owned() };
     let instance = seen.instance.map_or_else(String::new, |instance| format!(" in MIG instance {instance}"));
-    let (seconds, rest) = (seen.last / 1_000_000, seen.last % 1_000_000);
-    Fault { text: format!("kernel log: {what}{instance}, {times} at [{seconds}.{rest:06}]"), hint: Some(hint), blocks: false }
+    Fault { text: format!("kernel log: {what}{instance}, {}", seen.when()), hint: Some(hint), blocks: false }
 }
 
 /// `Xid (PCI:0000:3b:00 GPU-I:02 GPU-CI:00): 43, pid=...`; drivers before 2016 wrote `Xid (0000:3b:00): 43`.
@@ -171,21 +216,30 @@ fn card(text: &str) -> Option<PciAddress> {
     whole.parse().ok().map(|address| PciAddress { function: 0, ..address })
 }
 
-/// Lines that any driver's card may have: `amdgpu 0000:83:00.0: ...`.
-fn other(text: &str) -> Option<(PciAddress, Kind)> {
-    let mut words = text.split(": ");
-    let address = words.next()?.rsplit(' ').next().and_then(card)?;
-    let rest = text.split_once(": ")?.1;
-    let kind = if rest.contains("device wedged") && !rest.contains("recovered") {
+/// A line about one card, as the kernel's device messages begin: `amdgpu 0000:83:00.0: ...`.
+fn of_card(text: &str) -> Option<(PciAddress, &str)> {
+    let (head, rest) = text.split_once(": ")?;
+    Some((card(head.rsplit(' ').next()?)?, rest))
+}
+
+/// Lines that any driver's card may have.
+fn other(rest: &str) -> Option<Kind> {
+    if rest.contains("device wedged") && !rest.contains("recovered") {
         // drm_dev_wedged_event() of Linux drivers/gpu/drm/drm_drv.c.
-        Kind::Wedged
+        Some(Kind::Wedged)
     } else if rest.starts_with("PCIe Bus Error: severity=Uncorrect") && !rest.contains("Non-Fatal") {
         // aer_print_error() of Linux drivers/pci/pcie/aer.c: "Uncorrected (Fatal)" until 6.11, then "Uncorrectable (Fatal)".
-        Kind::BusError
+        Some(Kind::BusError)
     } else {
-        return None;
-    };
-    Some((address, kind))
+        None
+    }
+}
+
+/// `[ascend] [ERROR] [drv_soft_fault] [heart_beat_judge 318] <kworker/5:1H:39365> Heartbeat lost! (device=1; ...`: the number is
+/// the driver's (MindCluster, fault code 40F84E00).
+fn silent_chip(text: &str) -> Option<u32> {
+    let rest = text.strip_prefix("[ascend]")?.split_once("[drv_soft_fault]")?.1.split_once("Heartbeat lost! (device=")?.1;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ fn machine(place: &Place, asked: &Devices) -> Result<(Machine, BTreeMap<DeviceId
         let mut machine = match host::probe(&root) {
             Ok(machine) => machine,
             // A capture of the devices alone is enough here.
-            Err(host::HostError::NoCpus { .. }) => Machine { devices: host::accelerators::devices(&root, &[]), ..Machine::default() },
+            Err(host::HostError::NoCpus { .. }) => Machine { devices: host::accelerators::devices(&root), ..Machine::default() },
             Err(error) => return Err(Failure::failed(format!("cannot read the machine: {error}"))),
         };
         let figures = host::health::Health::new(root, None, inventory::SHORT).ask(&mut machine.devices);

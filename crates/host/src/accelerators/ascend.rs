@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 
 const CHIP: &str = "davinci";
 const VNPU: &str = "vdavinci";
+/// How a node begins that was found by the place on the bus, in the list of what is not verified.
+const GUESSED: &str = "device node /dev/davinci";
 /// Numbers that the driver keeps for each chip.
 const A_CHIP: u32 = 16;
 
@@ -57,7 +59,7 @@ pub(crate) fn renumber(root: &Root, devices: &mut [Device], told: &[(&DeviceId, 
         let own = |node: &DeviceNode| !node.shared && node.path.starts_with("/dev/davinci");
         if let (Some(node), Some(place)) = (known.get(&number), device.nodes.iter_mut().find(|node| own(node))) {
             *place = node.clone();
-            device.unverified.retain(|fact| !fact.starts_with("device node /dev/davinci"));
+            device.unverified.retain(|fact| !fact.starts_with(GUESSED));
         }
     }
 }
@@ -81,6 +83,22 @@ pub(crate) fn relist(root: &Root, devices: &mut Vec<Device>, told: &[(&DeviceId,
             parts.iter().map(|part| slice(&devices[at], part.number, Some(part), nodes.remove(&part.number))).collect();
         devices.splice(at + 1..at + 1, parts);
     }
+}
+
+/// A chip that is read again keeps the node that the vendor's program once named.
+pub(crate) fn keep_number(old: &Device, new: &mut Device) {
+    let own = |node: &DeviceNode| !node.shared;
+    let told = is_card(old) && !old.unverified.iter().any(|fact| fact.starts_with(GUESSED));
+    if let (true, Some(node), Some(place)) = (told, old.nodes.iter().find(|node| own(node)), new.nodes.iter_mut().find(|node| own(node))) {
+        place.clone_from(node);
+        new.unverified.retain(|fact| !fact.starts_with(GUESSED));
+    }
+}
+
+/// The driver's number of a chip, by its node.
+pub(crate) fn chip_number(card: &Device) -> Option<u32> {
+    let node = card.nodes.iter().find(|node| !node.shared).filter(|_| is_card(card))?;
+    node.path.strip_prefix("/dev/davinci")?.parse().ok()
 }
 
 /// The driver's number of a vNPU, by its id.

@@ -3,16 +3,16 @@
 use super::glob::expand;
 use super::nodes::{self, Numbers};
 use super::table::{self, Row};
-use super::{architecture, ascend, model, modules, nearest, nvidia, partitions};
+use super::{architecture, ascend, model, modules, nvidia, partitions};
 use crate::pci::{self, Function};
 use crate::{Root, text};
 use machine::ladder::{self, Evidence, Module, OnBus};
-use machine::{Bytes, Device, DeviceClass, DeviceId, Nic, PciAddress, Slice, SliceKind, Vendor};
+use machine::{Bytes, Device, DeviceClass, DeviceId, PciAddress, Slice, SliceKind, Vendor};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every accelerator on the bus, by PCI address, its slices after it. No vendor library is asked: a ladder ends at the
 /// device nodes here.
-pub fn devices(root: &Root, ports: &[Nic]) -> Vec<Device> {
+pub fn devices(root: &Root) -> Vec<Device> {
     let mut functions = pci::functions(root, is_wanted);
     functions.extend(nvidia::unlisted(root, &functions));
     functions.sort_by_key(|function| function.address);
@@ -21,7 +21,7 @@ pub fn devices(root: &Root, ports: &[Nic]) -> Vec<Device> {
     let mut in_row: BTreeMap<&str, u32> = BTreeMap::new();
     // Virtual functions that nothing drives are not in use.
     for function in functions.iter().filter(|function| !function.is_virtual || function.driver.is_some()) {
-        let mut device = match table::row(function.maker, function.device, function.class) {
+        let device = match table::row(function.maker, function.device, function.class) {
             None if function.is_virtual => continue,
             None => stranger(root, function),
             Some(row) => {
@@ -30,7 +30,6 @@ pub fn devices(root: &Root, ports: &[Nic]) -> Vec<Device> {
                 card(root, function, row, *position - 1, &numbers)
             }
         };
-        device.nearest_nic = nearest::nic(root, function.address, function.numa, ports);
         found.push(device);
     }
     name_apart(&mut found);
@@ -51,7 +50,7 @@ pub enum Counted {
 }
 
 /// Reads the device at one address, which is the cheap way after an event. `index`: the number it had.
-pub fn device_at(root: &Root, address: PciAddress, ports: &[Nic], index: Option<u32>) -> Counted {
+pub fn device_at(root: &Root, address: PciAddress, index: Option<u32>) -> Counted {
     let Some(function) = pci::function(root, address).filter(|function| is_wanted(function.maker, function.device, function.class)) else {
         return Counted::None;
     };
@@ -64,7 +63,6 @@ pub fn device_at(root: &Root, address: PciAddress, ports: &[Nic], index: Option<
         Some(row) => card(root, &function, row, index, &Numbers::below(root)),
     };
     device.index = index;
-    device.nearest_nic = nearest::nic(root, address, function.numa, ports);
     Counted::Device(Box::new(device))
 }
 

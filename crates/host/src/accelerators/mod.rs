@@ -9,7 +9,6 @@ pub(crate) mod glob;
 pub mod kfd;
 mod models;
 pub mod modules;
-mod nearest;
 mod nodes;
 pub mod nvidia;
 pub mod nvml;

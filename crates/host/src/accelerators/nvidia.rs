@@ -121,7 +121,7 @@ mod tests {
         assert_eq!((found[0].numa, found[0].driver.as_deref()), (Some(8), Some("nvidia")));
         assert_eq!(numa_memory(&root, found[0].address), Some(Bytes(0x3_f000_0000)));
         assert!(unlisted(&root, &found).is_empty());
-        let devices = crate::accelerators::devices(&root, &[]);
+        let devices = crate::accelerators::devices(&root);
         assert_eq!((devices.len(), devices[0].model.as_str(), devices[0].memory), (1, "NVIDIA GPU", Some(Bytes(0x3_f000_0000))));
     }
 

@@ -146,7 +146,7 @@ fn what_npu_smi_printed_is_replayed_with_links_and_vnpus() {
     ];
     let dir = eight_npus(&answers);
     let root = Root::at(dir.path());
-    let mut devices = crate::accelerators::devices(&root, &[]);
+    let mut devices = crate::accelerators::devices(&root);
     assert_eq!(devices[1].id.0, "VNPU-0000:01:00.0.101", "the node alone belongs to the first chip");
     let mut health = Health::new(root, None, Duration::from_secs(10));
     let figures = health.ask(&mut devices);
@@ -180,7 +180,7 @@ fn what_npu_smi_printed_is_replayed_with_links_and_vnpus() {
 fn without_an_answer_the_nodes_are_all_that_is_known() {
     let dir = eight_npus(&[]);
     let root = Root::at(dir.path());
-    let mut devices = crate::accelerators::devices(&root, &[]);
+    let mut devices = crate::accelerators::devices(&root);
     Health::new(root, None, Duration::from_secs(10)).ask(&mut devices);
     let part = devices.iter().find(|device| device.slice.is_some()).unwrap();
     assert_eq!((part.memory, part.health.is_ready(), part.ladder.reached), (None, true, Rung::Node));

@@ -22,8 +22,11 @@ struct Figures {
 struct Tier {
     kind: Option<MemoryKind>,
     nodes: CpuSet,
+    /// Bandwidth of the slowest and of the fastest node, MiB a second; 0: not told.
     slowest: u64,
     fastest: u64,
+    /// Of its first node, nanoseconds; 0: not told.
+    latency: u64,
 }
 
 pub fn fill(root: &Root, topology: &mut Topology) {
@@ -45,6 +48,7 @@ pub fn fill(root: &Root, topology: &mut Topology) {
                 nodes: [node.number].into_iter().collect(),
                 slowest: node.bandwidth,
                 fastest: node.bandwidth,
+                latency: node.latency,
             }),
         }
         last = Some(node);
@@ -98,8 +102,12 @@ fn alike(a: u64, b: u64) -> bool {
 /// Number of the kernel's tier for DRAM (MEMTIER_ADISTANCE_DRAM of linux/memory-tiers.h in chunks of 128).
 const KERNEL_DRAM: u32 = 4;
 
+/// Memory on the package has more bandwidth than DIMMs, but answers no sooner; what answers so much later is behind some link.
+const BEHIND_A_LINK: f64 = 1.5;
+
 /// Of two tiers of unknown making, or one and special-purpose memory, the much faster one is on the package, unless the
-/// kernel calls it DRAM and has put the other one below: then the slower one is behind some link.
+/// slower one is behind some link: it answers much later, or the kernel calls the faster one DRAM and has put it below.
+/// Older kernels (6.1) put all memory that they start with into one tier, which says nothing.
 fn guess(root: &Root, tiers: &mut [Tier]) {
     let kinds: Vec<Option<MemoryKind>> = tiers.iter().map(|tier| tier.kind).collect();
     let of = |kind| (0..kinds.len()).filter(|at| kinds[*at] == kind).collect::<Vec<usize>>();
@@ -112,7 +120,9 @@ fn guess(root: &Root, tiers: &mut [Tier]) {
     let (slow, fast) = if tiers[pair.0].slowest > tiers[pair.1].slowest { (pair.1, pair.0) } else { pair };
     if tiers[slow].slowest > 0 && tiers[fast].slowest > tiers[slow].fastest.saturating_mul(HBM_OVER_DRAM) {
         let (above, below) = (kernel_tier(root, &tiers[fast].nodes), kernel_tier(root, &tiers[slow].nodes));
-        if above == Some(KERNEL_DRAM) && below > above {
+        let (near, far) = (tiers[fast].latency as f64, tiers[slow].latency as f64);
+        let later = near > 0.0 && far > near * BEHIND_A_LINK;
+        if later || (above == Some(KERNEL_DRAM) && below > above) {
             tiers[fast].kind = Some(MemoryKind::Dram);
             return;
         }

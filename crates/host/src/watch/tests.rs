@@ -37,8 +37,8 @@ impl Tree {
 
     fn watched(&self) -> Watched {
         let root = Root::at(self.0.path());
-        let devices = accelerators::devices(&root, &[]);
-        Watched::new(root, vec![], devices)
+        let devices = accelerators::devices(&root);
+        Watched::new(root, devices)
     }
 }
 
@@ -152,7 +152,7 @@ proptest! {
     fn any_message_is_an_event_or_none(message in prop::collection::vec(any::<u8>(), 0..200), text in "(add|remove)@[/a-z0-9:.]{0,60}\0(SUBSYSTEM=[a-z]{0,8}\0)?") {
         for message in [message.as_slice(), text.as_bytes()] {
             if let Some(found) = event(message) {
-                let mut watched = Watched::new(Root::at("/nonexistent"), vec![], vec![]);
+                let mut watched = Watched::new(Root::at("/nonexistent"), vec![]);
                 prop_assert!(!watched.take(&[found]));
             }
         }

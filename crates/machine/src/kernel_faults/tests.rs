@@ -92,6 +92,82 @@ fn other_drivers_and_the_bus_are_heard_too() {
     }
 }
 
+const CARD: &str = "0000:03:00.0";
+
+fn amd(lines: &[&str]) -> Vec<(String, bool)> {
+    let lines: Vec<String> = lines.iter().map(|line| format!("3,1,5000000,-;amdgpu {CARD}: {line}")).collect();
+    texts(&read(&lines.iter().map(String::as_str).collect::<Vec<_>>()), CARD)
+}
+
+#[test]
+fn amd_hardware_errors_are_read_in_every_wording() {
+    let umc = "kernel log: hardware errors in its umc block that could not be put right, once, at [5.000000]";
+    for (line, said) in [
+        ("amdgpu: 3 uncorrectable hardware errors detected in umc block", umc),
+        ("amdgpu: 3 new uncorrectable hardware errors detected in umc block", umc),
+        ("amdgpu: socket: 0, die: 1, 2 new uncorrectable hardware errors detected in umc block, no user action is needed.", umc),
+        ("{12}socket: 0, die: 1, 2 uncorrectable hardware errors detected in total in umc block", umc),
+        ("amdgpu: 1 uncorrectable hardware errors detected in newest block", "in its another block"),
+        ("amdgpu: 1 deferred hardware errors detected in xgmi_wafl block", "damaged data in its xgmi_wafl block"),
+        ("{14}poison is consumed by client 12, kick off gpu reset flow", "a program used damaged data"),
+        ("amdgpu: Saved bad pages 150 reaches threshold value 128", "more memory pages are retired"),
+        ("amdgpu: GPU reset(3) failed", "could not reset the card"),
+        ("amdgpu: GPU reset end with ret = -110", "could not reset the card"),
+        ("{1}[Hardware Error]: ACA[01/01].STATUS=0xb8000800003e0000", "a hardware record (ACA)"),
+    ] {
+        let told = amd(&[line]);
+        assert!(told.len() == 1 && told[0].0.contains(said) && !told[0].1, "{line}: {told:?}");
+    }
+}
+
+#[test]
+fn amd_lines_that_report_no_harm_are_left_alone() {
+    for line in [
+        "amdgpu: no uncorrectable hardware errors detected in umc block",
+        "amdgpu: 0 uncorrectable hardware errors detected in umc block",
+        // A counter that cannot be read.
+        "amdgpu: 1048560 uncorrectable hardware errors detected in gfx block",
+        "amdgpu: 7 correctable hardware errors detected in umc block",
+        "{15}Poison is created",
+        "amdgpu: GPU reset begin!",
+        "amdgpu: GPU reset end with ret = 0",
+        // Put right: neither of both bits.
+        "{1}[Hardware Error]: ACA[01/01].STATUS=0x98000800003e0000",
+        "{1}[Hardware Error]: ACA[01/01].STATUS=0x",
+        "amdgpu: ring gfx_0.0.0 uses VM inv eng 0 on hub 0",
+    ] {
+        assert!(amd(&[line]).is_empty(), "{line}");
+    }
+    let other = "3,1,5,-;other 0000:03:00.0: 3 uncorrectable hardware errors detected in umc block";
+    assert!(texts(&read(&[other]), CARD).is_empty(), "another driver's words are not known");
+}
+
+#[test]
+fn an_amd_reset_that_worked_takes_back_all_but_worn_out_memory() {
+    let bad = ["{14}poison is consumed by client 12, kick off gpu reset flow", "amdgpu: Saved bad pages 150 reaches threshold value 128"];
+    let told = amd(&[bad[0], bad[1], "amdgpu: GPU reset(2) succeeded!"]);
+    assert!(told.len() == 1 && told[0].0.contains("retired"), "{told:?}");
+    let lines = ["3,1,5,-;amdgpu 0000:03:00.0: amdgpu: GPU reset(3) failed", "6,2,9,-;[drm] amdgpu kernel modesetting enabled."];
+    assert!(texts(&read(&lines), CARD).is_empty(), "the driver was loaded anew");
+}
+
+#[test]
+fn an_ascend_chip_without_heartbeat_is_known_by_the_drivers_number() {
+    let line = |device: &str| {
+        format!(
+            "3,1,1197584409,-;[ascend] [ERROR] [drv_soft_fault] [heart_beat_judge 318] <kworker/5:1H:39365> Heartbeat lost! (device={device}; old_count=1104"
+        )
+    };
+    let faults = read(&[&line("1"), &line("1"), &line("x"), &line("99999999999")]);
+    let told = faults.of_chip(1).unwrap();
+    assert_eq!(
+        (told.text.as_str(), told.blocks),
+        ("kernel log: the driver missed the chip's heartbeat, 2 times, last at [1197.584409]", false)
+    );
+    assert_eq!((faults.of_chip(0), faults.silent_chips.len()), (None, 1));
+    assert_eq!(read(&[&line("1").replace("3,1", "11,1")]), KernelFaults::default(), "a program may write anything");
+}
+
 #[test]
 fn codes_are_in_one_list_only() {
     for (code, ..) in xid::CARD_CODES {
@@ -102,7 +178,7 @@ fn codes_are_in_one_list_only() {
 
 proptest! {
     #[test]
-    fn any_log_is_read_in_bounded_room(lines in prop::collection::vec("([0-9]{0,3},[0-9]{0,20},[0-9]{0,30},-;)?(NVRM: )?(Xid \\(PCI:)?.{0,80}", 0..60)) {
+    fn any_log_is_read_in_bounded_room(lines in prop::collection::vec("([0-9]{0,3},[0-9]{0,20},[0-9]{0,30},-;)?(NVRM: |amdgpu 0000:03:00.0: )?(Xid \\(PCI:|amdgpu: |[{]1[}])?([0-9]{0,21} uncorrectable hardware errors detected in |GPU reset|\\[ascend\\] \\[drv_soft_fault\\] Heartbeat lost! \\(device=)?.{0,80}", 0..60)) {
         let mut faults = KernelFaults::default();
         for line in &lines {
             faults.take(line);

@@ -194,4 +194,18 @@ impl Machine {
         let rdma = self.nics.iter().find(|nic| nic.name == port).and_then(|nic| nic.rdma.as_deref());
         self.distances.to_port(at, rdma.unwrap_or(port))
     }
+
+    /// The network interface nearest to a device, no farther than its memory node: among equals one for RDMA, then one that
+    /// is up, then the first.
+    pub fn nearest_nic(&self, device: &Device) -> Option<String> {
+        // A slice is where its card is.
+        let card = device.slice.as_ref().and_then(|slice| self.device(&slice.parent)).and_then(|card| card.pci);
+        let at = card.or(device.pci)?;
+        let rank = |nic: &crate::Nic| {
+            let distance = self.distances.to_port(at, nic.rdma.as_deref().unwrap_or(&nic.name));
+            (distance <= Distance::Node).then_some((distance, nic.rdma.is_none(), !nic.up))
+        };
+        let ranked = self.nics.iter().filter_map(|nic| Some((rank(nic)?, nic)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, nic)| nic.name.clone())
+    }
 }

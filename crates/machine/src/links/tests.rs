@@ -196,3 +196,26 @@ fn domains_over_machines_list_each_clique_once() {
     assert_eq!(graph.domains, machine.domains());
     assert!(!graph.domains[0].reaches(&graph.domains[1]) && graph.domains[1].reaches(&graph.domains[1]));
 }
+
+#[test]
+fn the_nearest_interface_is_on_the_same_switch_or_at_least_on_the_same_node() {
+    use crate::{Distances, Nic};
+    let card = at("0000:03:00.0");
+    let nic = |name: &str, rdma: Option<&str>, up| Nic { name: name.into(), rdma: rdma.map(Into::into), up, ..Nic::default() };
+    let nearest = |ports: &[(&str, char)], nics: Vec<Nic>| {
+        let row: String = std::iter::once('c').chain(ports.iter().map(|port| port.1)).collect();
+        let ports = ports.iter().map(|port| port.0.to_owned()).collect();
+        let distances = Distances { accelerators: vec![card], ports, rows: vec![row] };
+        let machine = Machine { nics, distances, ..Machine::default() };
+        machine.nearest_nic(&Device { pci: Some(card), ..Device::default() })
+    };
+    let eth = |name: &str| nic(name, None, true);
+    assert_eq!(nearest(&[("far", 'y'), ("lost", '?')], vec![eth("far"), eth("lost"), eth("virtual")]), None);
+    assert_eq!(nearest(&[("far", 'y'), ("node", 'n')], vec![eth("far"), eth("node")]).as_deref(), Some("node"));
+    assert_eq!(nearest(&[("node", 'n'), ("near", 's')], vec![eth("node"), eth("near")]).as_deref(), Some("near"));
+    // The graph knows a port for RDMA by its RDMA device.
+    let both = vec![eth("near"), nic("ib0", Some("mlx5_0"), true)];
+    assert_eq!(nearest(&[("mlx5_0", 's'), ("near", 's')], both).as_deref(), Some("ib0"));
+    let down = vec![nic("a", None, false), nic("b", None, true), nic("c", None, true)];
+    assert_eq!(nearest(&[("a", 'r'), ("b", 'r'), ("c", 'r')], down).as_deref(), Some("b"));
+}

@@ -39,7 +39,7 @@ impl Tree {
     }
 
     fn devices(&self) -> Vec<Device> {
-        devices(&Root::at(self.0.path()), &[])
+        devices(&Root::at(self.0.path()))
     }
 
     fn one(&self) -> Device {
@@ -274,24 +274,4 @@ fn a_processors_own_npu_does_not_shift_the_count_of_gpus() {
     tree.card("0000:04:00.0", 0x8086, 0x56c0, 0x0380, "xe", -1);
     let rows: Vec<_> = tree.devices().iter().map(|device| (device.class, device.index)).collect();
     assert_eq!(rows, [(DeviceClass::Npu, 0), (DeviceClass::Gpu, 0), (DeviceClass::Gpu, 1)]);
-}
-
-#[test]
-fn the_nearest_port_shares_the_most_bridges() {
-    let tree = Tree::new();
-    tree.card("0000:3b:00.0", 0x10de, 0x2330, 0x0302, "nvidia", 0);
-    let port = |name: &str, address: &str, bridge: &str, numa: u32| {
-        tree.link(&format!("sys/class/net/{name}/device"), &format!("../../../{address}"));
-        tree.link(&format!("sys/bus/pci/devices/{address}"), &format!("../../../devices/{bridge}/{address}"));
-        Nic { name: name.into(), numa: Some(numa), ..Nic::default() }
-    };
-    let far = port("far", "0000:81:00.0", "pci0000:80/0000:80:01.0", 1);
-    let same_node = port("same", "0000:61:00.0", "pci0000:60/0000:60:01.0", 0);
-    let near = port("near", "0000:3c:00.0", "pci0000:00/0000:00:01.0", 0);
-    let rdma = Nic { rdma: Some("mlx5_0".into()), ..port("rdma", "0000:3c:00.1", "pci0000:00/0000:00:01.0", 0) };
-    let nearest = |ports: &[Nic]| devices(&Root::at(tree.0.path()), ports)[0].nearest_nic.clone();
-    assert_eq!(nearest(std::slice::from_ref(&far)), None);
-    assert_eq!(nearest(&[far.clone(), same_node.clone()]).as_deref(), Some("same"));
-    assert_eq!(nearest(&[far.clone(), same_node.clone(), near.clone()]).as_deref(), Some("near"));
-    assert_eq!(nearest(&[far, same_node, near, rdma]).as_deref(), Some("rdma"));
 }
