@@ -1,8 +1,9 @@
 //! What goes over the wire: requests, replies and views of the state.
 
-use machine::{Bytes, Grant, Machine};
+use machine::{Bytes, DeviceId, Grant, LastSeen, Machine};
 use serde::{Deserialize, Serialize};
 use spec::{EndCause, IsolationReport, JobId, JobSpec, Queue, RankReport, RunId, StageTime, Time, Usage};
+use std::collections::BTreeMap;
 
 /// `POST /v1/jobs`: several jobs become durable with one write to disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -189,6 +190,9 @@ pub struct MachineView {
     /// Current holders the asker may see by name; others appear without user and name.
     pub held: Vec<Held>,
     pub now: Time,
+    /// What each device did when the node last looked, which is once a second where its driver or library answers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<DeviceId, LastSeen>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -344,9 +344,9 @@ pub struct Machine {
 /// A folder that is no captured machine is a mistake that is better told before it is read.
 fn captured_tree(text: &str) -> Result<PathBuf, String> {
     let dir = PathBuf::from(text);
-    match dir.is_dir() && !dir.join("sys").exists() && !dir.join("proc").exists() {
+    match dir.is_dir() && !host::capture::holds_machine(&dir) {
         true => {
-            Err("there is neither sys/ nor proc/ in it; name the folder that holds them, such as a copy of a machine's /sys and /proc"
+            Err("there is neither sys/ nor proc/ in it, nor nodes of KFD or ports of InfiniBand; name a copy of a machine's /sys and /proc"
                 .into())
         }
         false => Ok(dir),
@@ -355,7 +355,7 @@ fn captured_tree(text: &str) -> Result<PathBuf, String> {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A device climbs a ladder: on the bus, driver bound, device nodes there and openable, vendor library answers,\nhealthy. ● is a step reached, ✗ the one that stops it, ! one that is no obstacle to work, ○ not reached or not asked.\n\nExamples:\n  ashlar devices\n  ashlar devices nvidia:0             # one in full, with temperature, power, errors\n  ashlar devices 3b:00.0 --json\n  ashlar devices --root ./captured-tree\n  ashlar devices --cdi /etc/cdi"
+    after_help = "A device climbs a ladder: on the bus, driver bound, device nodes there and openable, vendor library answers,\nhealthy. ● is a step reached, ✗ the one that stops it, ! one that is no obstacle to work, ○ not reached or not asked.\n▣ marks a card that is granted by its slices. NOW is what the node or the driver last saw.\n\nExamples:\n  ashlar devices\n  ashlar devices nvidia:0             # one in full, with temperature, power, errors\n  ashlar devices 3b:00.0 --json\n  ashlar devices --root ./captured-tree\n  ashlar devices --cdi /etc/cdi"
 )]
 pub struct Devices {
     /// Show this one in full: its id or the beginning of it, its PCI address, or vendor:number

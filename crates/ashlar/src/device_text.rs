@@ -1,8 +1,9 @@
 //! Accelerators in words: one row a device with its ladder, and one device in full.
 
 use crate::picture::slices::{self, is_divided};
-use machine::{Device, DeviceId, Health, Rung, StopKind, Telemetry};
+use machine::{Device, DeviceId, Health, LastSeen, Rung, StopKind, Telemetry};
 use owo_colors::OwoColorize;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// How the text is drawn.
@@ -12,17 +13,20 @@ pub struct Style {
 }
 
 /// The whole list: a row a device, then the reasons. Devices in bus order, slices below their card.
-pub fn list(devices: &[Device], style: Style) -> String {
+pub fn list(devices: &[Device], figures: &BTreeMap<DeviceId, LastSeen>, style: Style) -> String {
     if devices.is_empty() {
         return "no accelerator is on the bus of this machine\n".into();
     }
-    let rows: Vec<[String; 7]> = devices.iter().map(row).collect();
-    let headings = ["DEVICE", "MODEL", "MEMORY", "ARCH", "NUMA", "NIC", "BUS·DRIVER·NODE·LIBRARY·HEALTHY"].map(str::to_owned);
-    let mut widths = [0; 7];
+    let rows: Vec<[String; COLUMNS]> = devices.iter().map(|device| row(device, figures.get(&device.id))).collect();
+    let headings = ["DEVICE", "MODEL", "MEMORY", "ARCH", "NUMA", "NIC", "NOW", "BUS·DRIVER·NODE·LIBRARY·HEALTHY"].map(str::to_owned);
+    let mut widths = [0; COLUMNS];
     for row in rows.iter().chain([&headings]) {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
+    }
+    if rows.iter().all(|row| row[NOW].is_empty()) {
+        widths[NOW] = 0;
     }
     let mut text = String::new();
     push(&mut text, &headings, &widths, "");
@@ -70,15 +74,42 @@ fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-fn push(text: &mut String, cells: &[String; 7], widths: &[usize; 7], state: &str) {
-    for (cell, width) in cells.iter().zip(widths).take(6) {
+/// Columns of the list; the ladder is the last, what a device does now the one before.
+const COLUMNS: usize = 8;
+const NOW: usize = COLUMNS - 2;
+
+/// A column without width is left out.
+fn push(text: &mut String, cells: &[String; COLUMNS], widths: &[usize; COLUMNS], state: &str) {
+    for (cell, width) in cells.iter().zip(widths).take(COLUMNS - 1).filter(|(_, width)| **width > 0) {
         let _ = write!(text, "{}{}  ", cell, " ".repeat(width - cell.chars().count()));
     }
-    let last = if state.is_empty() { cells[6].as_str() } else { state };
+    let last = if state.is_empty() { cells[COLUMNS - 1].as_str() } else { state };
     let _ = writeln!(text, "{}", last.trim_end());
 }
 
-fn row(device: &Device) -> [String; 7] {
+/// Load, temperature and power, and how long ago where that is long.
+fn gist(seen: &LastSeen) -> String {
+    let figures = &seen.telemetry;
+    let parts = [
+        figures.busy_percent.map(|busy| format!("{busy} %")),
+        figures.temperature_c.map(|degrees| format!("{degrees} °C")),
+        figures.power_mw.map(|power| format!("{:.0} W", power as f64 / 1000.0)),
+        Some(format!("({} ago)", age(seen))).filter(|_| seen.age_ms > STALE_MS),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// A node looks once a second; what is older than this is worth a word.
+const STALE_MS: u64 = 5000;
+
+fn age(seen: &LastSeen) -> String {
+    match seen.age_ms {
+        short @ ..10_000 => format!("{}.{} s", short / 1000, short % 1000 / 100),
+        long => format!("{} s", long / 1000),
+    }
+}
+
+fn row(device: &Device, seen: Option<&LastSeen>) -> [String; COLUMNS] {
     let or_dash = |text: Option<String>| text.map_or_else(|| "-".to_owned(), |text| clean(&text));
     let id = match &device.slice {
         Some(_) => format!("└ {}", clean(&device.id.0)),
@@ -94,6 +125,7 @@ fn row(device: &Device) -> [String; 7] {
         or_dash(device.architecture.clone()),
         or_dash(device.numa.map(|numa| numa.to_string())),
         or_dash(device.nearest_nic.clone()),
+        seen.map(gist).unwrap_or_default(),
         // As wide as the five signs and the word after them.
         format!("●●●●● {}{}", if is_divided(device) { "▣ " } else { "" }, word(device)),
     ]
@@ -230,7 +262,7 @@ fn several(ids: &[&DeviceId]) -> String {
 }
 
 /// One device in full.
-pub fn full(device: &Device, all: &[Device], telemetry: Option<&Telemetry>, style: Style) -> String {
+pub fn full(device: &Device, all: &[Device], seen: Option<&LastSeen>, style: Style) -> String {
     let mut text = format!("{}  {}\n", clean(&device.id.0), ladder(device, style));
     let mut line = |name: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -269,8 +301,9 @@ pub fn full(device: &Device, all: &[Device], telemetry: Option<&Telemetry>, styl
             .as_ref()
             .map(|domain| format!("{} clique {}{}", domain.cluster, domain.clique, if domain.ready { "" } else { ", not joined yet" })),
     );
-    if let Some(telemetry) = telemetry {
-        now(telemetry, &mut line);
+    if let Some(seen) = seen {
+        now(&seen.telemetry, &mut line);
+        line("looked at", Some(format!("{} ago", age(seen))).filter(|_| seen.age_ms > 0));
     }
     if let Some(stop) = &device.ladder.stop {
         line("stops at", Some(stop.reason.clone()));

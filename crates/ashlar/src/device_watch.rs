@@ -2,12 +2,14 @@
 //!
 //! One thread listens to the kernel and asks each card for four bytes once a second; the other glances at the kernel's log,
 //! drivers' files and NVIDIA's library once a second and asks everything in full when something changed, and now and then
-//! anyway. That may take long and never keeps the first one waiting. On a machine without accelerators both sleep.
+//! anyway. That may take long and never keeps the first one waiting; NVIDIA's library has a thread of its own, so one that hangs
+//! keeps nobody waiting. On a machine without accelerators both sleep.
 
 use crate::inventory;
 use host::Root;
 use host::watch::{Events, Watched};
-use machine::{Device, Machine};
+use machine::{Device, DeviceId, LastSeen, Machine, Telemetry};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,11 +23,35 @@ const ASK: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(machine::ladder::PATIENCE_LIMIT as u64);
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
 
+/// How long a full round waits for NVIDIA's library: one that is silent has its answer taken up when it comes.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// The last figures of each device and when they were read, for whoever asks the node.
+#[derive(Clone, Default)]
+pub struct Figures(Arc<Mutex<BTreeMap<DeviceId, (Telemetry, Instant)>>>);
+
+impl Figures {
+    /// With the time since they were read.
+    pub fn now(&self) -> BTreeMap<DeviceId, LastSeen> {
+        let aged = |(telemetry, at): &(Telemetry, Instant)| LastSeen {
+            age_ms: u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX),
+            telemetry: telemetry.clone(),
+        };
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().map(|(id, seen)| (id.clone(), aged(seen))).collect()
+    }
+
+    fn put(&self, figures: &BTreeMap<DeviceId, (Telemetry, Instant)>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone_from(figures);
+    }
+}
+
 /// The watch over one machine. Its threads live as long as the process.
 pub struct DeviceWatch(Arc<Shared>);
 
 struct Shared {
     held: Mutex<Held>,
+    figures: Figures,
     tell: Box<dyn Fn(Machine) + Send + Sync>,
 }
 
@@ -60,8 +86,8 @@ impl DeviceWatch {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(machine: Machine, tell: impl Fn(Machine) + Send + Sync + 'static) -> io::Result<DeviceWatch> {
-        let shared = Arc::new(Shared { held: Mutex::new(Held::new(machine, 0)), tell: Box::new(tell) });
+    pub fn start(machine: Machine, figures: Figures, tell: impl Fn(Machine) + Send + Sync + 'static) -> io::Result<DeviceWatch> {
+        let shared = Arc::new(Shared { held: Mutex::new(Held::new(machine, 0)), figures, tell: Box::new(tell) });
         let (wake, woken) = channel();
         let (listener, asker) = (shared.clone(), shared.clone());
         std::thread::Builder::new().name("devices".into()).spawn(move || listener.listen(&wake))?;
@@ -131,12 +157,14 @@ impl Shared {
                 (held.watched.devices.clone(), held.generation)
             };
             let (_, changed) = health.glance(&devices);
+            self.figures.put(health.figures());
             if !woke && !changed && asked.is_some_and(|asked| asked.elapsed() < ASK) {
                 continue;
             }
             asked = Some(Instant::now());
             let before = devices.clone();
-            health.ask(&mut devices);
+            health.ask_shortly(&mut devices, MOMENT);
+            self.figures.put(health.figures());
             let mut held = self.lock();
             // What changed meanwhile was a reason to be woken again; this answer is of another time.
             if held.generation != generation {

@@ -15,6 +15,8 @@ pub mod iommu;
 mod line;
 #[path = "picture/links.rs"]
 pub mod links;
+#[path = "picture/ports.rs"]
+mod ports;
 #[path = "picture/slices.rs"]
 pub mod slices;
 #[cfg(test)]
@@ -38,7 +40,7 @@ pub fn draw(view: &MachineView, width: usize, colour: bool, unicode: bool) -> St
     let style = Style { width: width.clamp(NARROWEST, WIDEST), colour, unicode };
     let picture = Picture { view, machine: &view.machine, holders: Holders::of(view), style };
     let mut out = String::new();
-    let sections = [picture.header(), picture.boxes(), picture.elsewhere(), picture.links(), picture.legend()];
+    let sections = [picture.header(), picture.boxes(), picture.elsewhere(), picture.links(), picture.ports(), picture.legend()];
     for line in sections.into_iter().flatten() {
         line.fit(style.width, style).print(style, &mut out);
     }

@@ -57,7 +57,8 @@ pub fn draw(topology: &Topology, machine: &Machine, title: &str) -> String {
     let places = devices::places(topology);
     let packages: Vec<&Object> = topology.objects().filter(|object| object.kind == Kind::Package).collect();
     let tops = if packages.is_empty() { vec![&topology.machine] } else { packages };
-    for package in &tops {
+    // A piece of a machine has no processors to draw.
+    for package in tops.iter().filter(|package| !package.cpus.is_empty()) {
         cards.push(package_card(topology, package, &places));
     }
     let inside = |place: &&Place| tops.iter().any(|top| !place.cpus.is_empty() && place.cpus.is_subset(&top.cpus));
@@ -81,7 +82,7 @@ fn page(title: &str, facts: &str, cards: Vec<Block>) -> String {
     let mut body = String::new();
     for card in &cards {
         // In their order, as long as that leaves no great hole.
-        let column = usize::from(columns == 2 && heights[1] + card.height / 2.0 < heights[0]);
+        let column = usize::from(columns == 2 && heights[1] + card.height * 0.4 < heights[0]);
         let x = GAP + column as f64 * (CARD + GAP);
         let _ = write!(body, "<g transform=\"translate({x},{})\">{}</g>", heights[column], card.body);
         heights[column] += card.height + GAP;

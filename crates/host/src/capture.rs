@@ -6,12 +6,14 @@
 //! for the names.
 
 mod command_line;
+mod fragment;
 mod kernel_log;
 mod plan;
 mod redact;
 mod unpack;
 mod walk;
 
+pub use fragment::{holds_machine, open_folder};
 pub use redact::{Redactor, Text};
 pub use unpack::{Limits, UnpackError, open, unpack};
 

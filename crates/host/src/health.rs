@@ -18,19 +18,23 @@ use std::time::{Duration, Instant};
 
 mod by_tool;
 mod glance;
+mod library;
 use by_tool::by_tool;
 use glance::Impression;
+use library::Library;
 
 /// Asks for a set of devices, once or again and again.
 pub struct Health {
     root: Root,
-    nvml: Option<Asker>,
+    nvml: Option<Library>,
     patience: Duration,
     log: Result<KernelLog, String>,
     kernel: KernelFaults,
     /// The files that are read at each glance, and for which devices.
     sampler: Option<(Vec<DeviceId>, Sampler)>,
     last: Option<Impression>,
+    /// The last figures of each device, and when they were read.
+    figures: BTreeMap<DeviceId, (Telemetry, Instant)>,
 }
 
 impl Health {
@@ -38,7 +42,8 @@ impl Health {
     /// read. `patience` is for each thing that is asked.
     pub fn new(root: Root, nvml: Option<Asker>, patience: Duration) -> Health {
         let log = KernelLog::open(&root);
-        Health { root, nvml, patience, log, kernel: KernelFaults::default(), sampler: None, last: None }
+        let nvml = nvml.map(Library::new);
+        Health { root, nvml, patience, log, kernel: KernelFaults::default(), sampler: None, last: None, figures: BTreeMap::new() }
     }
 
     /// Why the kernel's log could not be read, where it could not: what it tells of devices is then missing.
@@ -54,17 +59,46 @@ impl Health {
         }
     }
 
-    /// Asks everything that can be asked and puts the answers into the ladders. Gives what each device does now.
+    /// The last good figures of each device, with the time when they were read: of one whose library is silent now, older ones.
+    pub fn figures(&self) -> &BTreeMap<DeviceId, (Telemetry, Instant)> {
+        &self.figures
+    }
+
+    fn keep(&mut self, devices: &[Device], figures: &BTreeMap<DeviceId, Telemetry>) {
+        self.figures.retain(|id, _| devices.iter().any(|device| device.id == *id));
+        let now = Instant::now();
+        for (id, seen) in figures {
+            self.figures.insert(id.clone(), (seen.clone(), now));
+        }
+    }
+
+    /// Asks everything that can be asked and puts the answers into the ladders. Gives what each device does now. A library
+    /// that is silent is waited for: twice the patience, so that one card's silence does not hide the others.
     pub fn ask(&mut self, devices: &mut Vec<Device>) -> BTreeMap<DeviceId, Telemetry> {
+        let limit = self.patience * 2 + Duration::from_secs(1);
+        self.ask_within(devices, limit, true)
+    }
+
+    /// The same for one who has other work: NVIDIA's library is waited for no longer than `limit`. Where its answer is still
+    /// due, its cards stay as they are, and the next [`Health::glance`] after it came tells that there is something to ask.
+    pub fn ask_shortly(&mut self, devices: &mut Vec<Device>, limit: Duration) {
+        self.ask_within(devices, limit, false);
+    }
+
+    fn ask_within(&mut self, devices: &mut Vec<Device>, limit: Duration, last_word: bool) -> BTreeMap<DeviceId, Telemetry> {
         self.read_log();
+        let nvidia = |device: &Device| device.vendor == Vendor::Nvidia;
+        let before: BTreeMap<DeviceId, Device> =
+            devices.iter().filter(|device| nvidia(device)).map(|device| (device.id.clone(), device.clone())).collect();
         by_kernel(devices, &self.kernel);
         let live = self.root.is_live();
         let tools = wanted_tools(&self.root, devices);
         let divided = !tools.is_empty() && ascend::any(&self.root);
         let mut sampler = Sampler::new(&self.root, devices);
         let (patience, root) = (self.patience, &self.root);
-        let nvidia = devices.iter().any(|device| device.vendor == Vendor::Nvidia && device.ladder.reached >= Rung::Node);
-        let asker = self.nvml.as_mut().filter(|_| live && nvidia);
+        let wanted = devices.iter().any(|device| nvidia(device) && device.ladder.reached >= Rung::Node);
+        let library = self.nvml.as_mut().filter(|_| live && wanted);
+        let asked_library = library.is_some();
         let mut looks = Vec::new();
         let mut sweep: Option<Sweep> = None;
         let mut answers: Vec<(&Tool, Result<Vec<Told>, Silence>)> = Vec::new();
@@ -79,8 +113,7 @@ impl Health {
                 std::thread::sleep(Duration::from_millis(200));
                 sampler.sample(Instant::now())
             });
-            // Here and not in a thread of its own: the child that is kept dies with the thread that started it.
-            sweep = asker.map(|asker| asker.sweep(true));
+            sweep = library.and_then(|library| library.ask(limit));
             looks = files.join().unwrap_or_default();
             answers = asked.into_iter().filter_map(|thread| thread.join().ok()).collect();
         });
@@ -88,19 +121,37 @@ impl Health {
         for (tool, answer) in answers {
             by_tool(&self.root, devices, (tool, &answer), patience, &mut figures, &self.kernel);
         }
-        if let Some(sweep) = sweep {
-            let seconds = u32::try_from(patience.as_secs()).unwrap_or(u32::MAX);
-            nvml::merge(&self.root, devices, &sweep, seconds, &self.kernel);
-            for gpu in &sweep.gpus {
-                let at = |device: &&Device| device.slice.is_none() && device.pci.is_some() && device.pci == gpu.address();
-                if let Some(device) = devices.iter().find(at) {
-                    let (seen, _) = telemetry::checked(gpu.telemetry.clone());
-                    let known = figures.remove(&device.id).unwrap_or_default();
-                    figures.insert(device.id.clone(), seen.or(known));
+        match sweep {
+            Some(sweep) => self.by_library(devices, &sweep, &mut figures),
+            None if asked_library && last_word => {
+                self.by_library(devices, &Sweep { silence: Some(Silence::Hung), ..Sweep::default() }, &mut figures);
+            }
+            // The answer is still due: what was known stands.
+            None if asked_library => {
+                for device in devices.iter_mut() {
+                    if let Some(known) = before.get(&device.id) {
+                        device.ladder.clone_from(&known.ladder);
+                        device.health.clone_from(&known.health);
+                    }
                 }
             }
+            None => {}
         }
+        self.keep(devices, &figures);
         figures
+    }
+
+    fn by_library(&self, devices: &mut Vec<Device>, sweep: &Sweep, figures: &mut BTreeMap<DeviceId, Telemetry>) {
+        let seconds = u32::try_from(self.patience.as_secs()).unwrap_or(u32::MAX);
+        nvml::merge(&self.root, devices, sweep, seconds, &self.kernel);
+        for gpu in &sweep.gpus {
+            let at = |device: &&Device| device.slice.is_none() && device.pci.is_some() && device.pci == gpu.address();
+            if let Some(device) = devices.iter().find(at) {
+                let (seen, _) = telemetry::checked(gpu.telemetry.clone());
+                let known = figures.remove(&device.id).unwrap_or_default();
+                figures.insert(device.id.clone(), seen.or(known));
+            }
+        }
     }
 }
 

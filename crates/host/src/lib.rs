@@ -30,5 +30,5 @@ pub use error::HostError;
 pub use infiniband::ports as infiniband;
 pub use kernel_log::KernelLog;
 pub use paths::{links, nccl_text, paths, translation};
-pub use probe::{place, probe};
+pub use probe::{place, probe, probe_piece};
 pub use root::{Folder, Reads, Root, Unread};

@@ -29,6 +29,14 @@ pub fn probe(root: &Root) -> Result<Machine, HostError> {
     Ok(machine)
 }
 
+/// What a capture without processors tells of a machine: its devices and network ports.
+pub fn probe_piece(root: &Root) -> Machine {
+    let mut machine =
+        Machine { devices: accelerators::devices(root), nics: nics::nics(root), infiniband: infiniband::ports(root), ..Machine::default() };
+    place(root, &mut machine);
+    machine
+}
+
 /// Says anew how far devices and network ports are from each other, and which port is the nearest to each device: after
 /// devices came or went.
 pub fn place(root: &Root, machine: &mut Machine) {

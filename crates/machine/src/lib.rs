@@ -33,4 +33,4 @@ pub use ladder::{Ladder, Rung, Stop, StopKind};
 pub use links::{Accelerator, CpuKind, Distance, Distances, FabricDomain, HostPart, Link, LinkGraph, NetPort, Vertex, Way, nccl, undriven};
 pub use pci::{PciBuses, PciFunction, PciIds, PciLink, PciPort, PciRate, PciTree, Sriov};
 pub use peer_link::{LinkDomain, LinkKind, PeerLink};
-pub use telemetry::Telemetry;
+pub use telemetry::{LastSeen, Telemetry};

@@ -53,6 +53,14 @@ pub struct Telemetry {
     pub complaints: Vec<String>,
 }
 
+/// What a device did when it was last looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSeen {
+    /// Milliseconds since then.
+    pub age_ms: u64,
+    pub telemetry: Telemetry,
+}
+
 /// Speed and width of the way to the PCI bus: now, and what card and slot could do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PcieLink {

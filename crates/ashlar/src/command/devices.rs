@@ -5,7 +5,7 @@ use crate::device_text::{self, Style};
 use crate::failure::Failure;
 use crate::state::Place;
 use crate::{inventory, listing};
-use ::machine::{Device, DeviceId, Machine, Telemetry};
+use ::machine::{Device, DeviceId, LastSeen, Machine, Telemetry};
 use api::ClientError;
 use host::cdi::Written;
 use serde::Serialize;
@@ -15,36 +15,33 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub fn run(place: &Place, asked: Devices) -> Result<ExitCode, Failure> {
-    let (machine, mut figures) = machine(place, &asked)?;
+    let Found { machine, figures, root } = find(place, &asked)?;
     if let Some(folder) = &asked.cdi {
         return write_cdi(folder, &machine.devices);
     }
     let style = Style { colour: listing::colour_wanted() };
+    let one = |device| One { device, seen: figures.get(&device.id).or_else(|| figures.get(card(device))) };
     match &asked.device {
-        None if asked.json => listing::print_json(&machine.devices)?,
+        None if asked.json => listing::print_json(&machine.devices.iter().map(one).collect::<Vec<_>>())?,
         None => {
-            let specs = if place.is_remote() { (vec![], vec![]) } else { host::cdi::installed(&root(&asked)) };
-            write!(std::io::stdout(), "{}{}", device_text::list(&machine.devices, style), device_text::specs(&specs.0, &specs.1))?;
+            let specs = root.as_ref().map_or_else(|| (vec![], vec![]), host::cdi::installed);
+            let list = device_text::list(&machine.devices, &figures, style);
+            write!(std::io::stdout(), "{list}{}", device_text::specs(&specs.0, &specs.1))?;
         }
         Some(name) => {
-            let device = choose(&machine.devices, name)?;
-            if figures.is_empty() && !place.is_remote() && asked.root.is_none() {
-                figures = inventory::health(inventory::SHORT).ask(&mut machine.devices.clone());
-            }
-            let card = device.slice.as_ref().map_or(&device.id, |slice| &slice.parent);
-            let telemetry = figures.get(&device.id).or_else(|| figures.get(card));
+            let one = one(choose(&machine.devices, name)?);
             if asked.json {
-                listing::print_json(&One { device, telemetry })?;
+                listing::print_json(&one)?;
             } else {
-                write!(std::io::stdout(), "{}", device_text::full(device, &machine.devices, telemetry, style))?;
+                write!(std::io::stdout(), "{}", device_text::full(one.device, &machine.devices, one.seen, style))?;
             }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn root(asked: &Devices) -> host::Root {
-    asked.root.as_ref().map_or_else(host::Root::live, host::Root::at)
+fn card(device: &Device) -> &DeviceId {
+    device.slice.as_ref().map_or(&device.id, |slice| &slice.parent)
 }
 
 /// The paths that were written go to stdout, what was left out and why to stderr.
@@ -64,29 +61,46 @@ fn write_cdi(folder: &Path, devices: &[Device]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A device with what it did when it was last looked at.
 #[derive(Serialize)]
 struct One<'a> {
     #[serde(flatten)]
     device: &'a Device,
-    telemetry: Option<&'a Telemetry>,
+    #[serde(flatten)]
+    seen: Option<&'a LastSeen>,
 }
 
-/// A captured tree, else what a running node knows, else this machine. With what was read of each device on the way.
-fn machine(place: &Place, asked: &Devices) -> Result<(Machine, BTreeMap<DeviceId, Telemetry>), Failure> {
+struct Found {
+    machine: Machine,
+    figures: BTreeMap<DeviceId, LastSeen>,
+    /// Where its files are; `None` for a machine elsewhere.
+    root: Option<host::Root>,
+}
+
+/// A captured tree, else what a running node knows, else this machine. With what is known of each device on the way: nothing is
+/// asked that a node has asked within the last second.
+fn find(place: &Place, asked: &Devices) -> Result<Found, Failure> {
+    let fresh = |figures: BTreeMap<DeviceId, Telemetry>| {
+        figures.into_iter().map(|(id, telemetry)| (id, LastSeen { age_ms: 0, telemetry })).collect::<BTreeMap<_, _>>()
+    };
     if let Some(dir) = &asked.root {
         let root = super::machine::open(dir)?;
         let mut machine = match host::probe(&root) {
             Ok(machine) => machine,
             // A capture of the devices alone is enough here.
-            Err(host::HostError::NoCpus { .. }) => Machine { devices: host::accelerators::devices(&root), ..Machine::default() },
+            Err(host::HostError::NoCpus { .. }) => host::probe_piece(&root),
             Err(error) => return Err(Failure::failed(format!("cannot read the machine: {error}"))),
         };
-        let figures = host::health::Health::new(root, None, inventory::SHORT).ask(&mut machine.devices);
-        return Ok((machine, figures));
+        let figures = host::health::Health::new(root.clone(), None, inventory::SHORT).ask(&mut machine.devices);
+        return Ok(Found { machine, figures: fresh(figures), root: Some(root) });
     }
+    let root = (!place.is_remote()).then(host::Root::live);
     match place.try_connect().and_then(|client| client.machine()) {
-        Ok(view) => Ok((view.machine, BTreeMap::new())),
-        Err(ClientError::NoNode(_)) if !place.is_remote() => inventory::this_machine(),
+        Ok(view) => Ok(Found { machine: view.machine, figures: view.figures, root }),
+        Err(ClientError::NoNode(_)) if !place.is_remote() => {
+            let (machine, figures) = inventory::this_machine()?;
+            Ok(Found { machine, figures: fresh(figures), root })
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -10,8 +10,10 @@ use crate::state::Place;
 use crate::{hwloc_xml, inventory, listing, moment, picture, svg};
 use ::machine::topology::Topology;
 use api::{ClientError, MachineView};
+use host::HostError;
 use host::survey::{Io, Options, survey};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,20 +45,24 @@ pub fn run(place: &Place, machine: Machine) -> Result<ExitCode, Failure> {
             return Err(Failure::input("only the machine itself tells its topology").hint("run this command there"));
         }
         let io = if machine.all_devices { Io::All } else { Io::Important };
-        let read = survey(&root, &Options { io, ..Options::default() });
-        read.map_err(|error| unreadable(&error))
+        match survey(&root, &Options { io, ..Options::default() }) {
+            Ok(topology) => Ok(Some(topology)),
+            Err(HostError::NoCpus { .. }) if !root.is_live() => Ok(None),
+            Err(error) => Err(unreadable(&error)),
+        }
     };
     if let Some(file) = &machine.xml {
-        return print_or_write(file, &hwloc_xml::document(&topology()?));
+        let whole = topology()?.ok_or_else(|| Failure::input("a capture without processors has no topology to write"))?;
+        return print_or_write(file, &hwloc_xml::document(&whole));
     }
     let view = view(place, &machine, &root)?;
     if let Some(file) = &machine.svg {
         let names = [view.machine.hostname.trim(), view.machine.product.trim()];
         let title = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" · ");
         let title = if title.is_empty() { "this machine" } else { &title };
-        return print_or_write(file, &svg::draw(&topology()?, &view.machine, title));
+        return print_or_write(file, &svg::draw(&topology()?.unwrap_or_default(), &view.machine, title));
     }
-    let topology = if elsewhere { None } else { Some(topology()?) };
+    let topology = if elsewhere { None } else { topology()? };
     if machine.json {
         listing::print_json(&Whole { view: &view, topology: topology.as_ref() })?;
         return Ok(ExitCode::SUCCESS);
@@ -89,14 +95,14 @@ fn list(runs: &[spec::RunId]) -> String {
 
 fn view(place: &Place, machine: &Machine, root: &host::Root) -> Result<MachineView, Failure> {
     if machine.root.is_some() {
-        return Ok(MachineView { machine: probe(root)?, held: vec![], now: moment::now() });
+        return Ok(MachineView { machine: probe(root)?, held: vec![], now: moment::now(), figures: BTreeMap::new() });
     }
     // With a node, who holds what is known; without one, the machine is still there to look at.
     match place.try_connect().and_then(|client| client.machine()) {
         Ok(view) => Ok(view),
         Err(ClientError::NoNode(_)) if !place.is_remote() => {
             eprintln!("no node runs here, so nothing is held; `ashlar up` starts one");
-            Ok(MachineView { machine: this_machine()?, held: vec![], now: moment::now() })
+            Ok(MachineView { machine: this_machine()?, held: vec![], now: moment::now(), figures: BTreeMap::new() })
         }
         Err(error) => Err(error.into()),
     }
@@ -127,10 +133,9 @@ fn look(machine: &Machine) -> Result<(host::Root, ::machine::Machine), Failure> 
 
 /// A captured machine: a folder, or the archive that `ashlar machine capture` made.
 pub fn open(path: &Path) -> Result<host::Root, Failure> {
-    if path.is_dir() {
-        return Ok(host::Root::at(path));
-    }
-    host::capture::open(path, host::capture::Limits::default()).map_err(|error| {
+    let limits = host::capture::Limits::default();
+    let opened = if path.is_dir() { host::capture::open_folder(path, limits) } else { host::capture::open(path, limits) };
+    opened.map_err(|error| {
         let failure = Failure::input(&error);
         match error.hint() {
             Some(hint) => failure.hint(hint),
@@ -148,8 +153,15 @@ fn unreadable(error: &host::HostError) -> Failure {
 }
 
 /// A captured machine with what drivers and vendors' programs said when it was captured.
-fn probe(root: &host::Root) -> Result<::machine::Machine, Failure> {
-    let mut machine = host::probe(root).map_err(|error| unreadable(&error))?;
+pub fn probe(root: &host::Root) -> Result<::machine::Machine, Failure> {
+    let mut machine = match host::probe(root) {
+        Ok(machine) => machine,
+        Err(HostError::NoCpus { .. }) => {
+            eprintln!("this capture has no processors (sys/devices/system/cpu): only its devices and ports are shown");
+            host::probe_piece(root)
+        }
+        Err(error) => return Err(unreadable(&error)),
+    };
     host::health::Health::new(root.clone(), None, inventory::SHORT).ask(&mut machine.devices);
     Ok(machine)
 }

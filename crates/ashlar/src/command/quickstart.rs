@@ -48,7 +48,7 @@ pub fn run(place: &Place, quickstart: Quickstart) -> Result<ExitCode, Failure> {
     let interrupts = super::run::hold_interrupts()?;
     let machine = super::machine::this_machine()?;
     heading("this machine")?;
-    let view = MachineView { machine, held: vec![], now: crate::moment::now() };
+    let view = MachineView { machine, held: vec![], now: crate::moment::now(), figures: std::collections::BTreeMap::new() };
     write!(io::stdout(), "{}", picture::draw(&view, listing::width(), listing::colour_wanted(), true))?;
 
     heading("the node")?;

@@ -1,7 +1,7 @@
 //! `ashlar up`: wires the daemon together and keeps it until it is told to stop.
 
 use crate::arguments::{DEFAULT_ADMIN_GROUP, Up};
-use crate::device_watch::DeviceWatch;
+use crate::device_watch::{DeviceWatch, Figures};
 use crate::failure::Failure;
 use crate::listing;
 use crate::program;
@@ -37,7 +37,8 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     let notifier = Notifier::start(vec![path.display().to_string(), program::NOTIFY.into()])
         .map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))?;
     let slot: Arc<OnceLock<Node>> = Arc::new(OnceLock::new());
-    let mut options = Options::new(place.state.clone(), env!("CARGO_PKG_VERSION"), link(&slot, notifier));
+    let figures = Figures::default();
+    let mut options = Options::new(place.state.clone(), env!("CARGO_PKG_VERSION"), link(&slot, notifier, figures.clone()));
     options.tcp = up.listen;
     options.admin_group = up.admin_group;
     options.retention = up.keep_finished;
@@ -60,7 +61,7 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
             say!("hint: {hint}");
         }
     }
-    let watch = watch_devices(machine.clone(), &control, &slot)?;
+    let watch = watch_devices(machine.clone(), figures, &control, &slot)?;
     announce(&control)?;
     keep(&control, &slot, &watch, machine, &signals);
     say!("stopping; runs go on under their supervisors, and the next node takes them up");
@@ -70,7 +71,7 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
 }
 
 /// The two messages of one machine pass by function call.
-fn link(slot: &Arc<OnceLock<Node>>, notifier: Notifier) -> NodeLink {
+fn link(slot: &Arc<OnceLock<Node>>, notifier: Notifier, figures: Figures) -> NodeLink {
     let (assign, logs, outputs) = (slot.clone(), slot.clone(), slot.clone());
     NodeLink {
         assign: Box::new(move |assignment| {
@@ -100,11 +101,12 @@ fn link(slot: &Arc<OnceLock<Node>>, notifier: Notifier) -> NodeLink {
             let variables = variables.map(|(name, value)| (name.to_string(), value)).to_vec();
             notifier.send(Notification { owner: notice.owner, command: notice.command, variables });
         }),
+        figures: Box::new(move || figures.now()),
     }
 }
 
 /// A device that comes, goes or falls ill changes what may be placed, from the next plan on.
-fn watch_devices(machine: Machine, control: &Control, slot: &Arc<OnceLock<Node>>) -> Result<DeviceWatch, Failure> {
+fn watch_devices(machine: Machine, figures: Figures, control: &Control, slot: &Arc<OnceLock<Node>>) -> Result<DeviceWatch, Failure> {
     let (join, node) = (control.joiner(), slot.clone());
     let told = move |machine: Machine| {
         if let Some(node) = node.get() {
@@ -114,7 +116,7 @@ fn watch_devices(machine: Machine, control: &Control, slot: &Arc<OnceLock<Node>>
             tracing::error!("a change of the devices is not on disk yet: {}", error.message);
         }
     };
-    DeviceWatch::start(machine, told).map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))
+    DeviceWatch::start(machine, figures, told).map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))
 }
 
 /// One line on stdout says that the node answers, and where; the rest is for people.

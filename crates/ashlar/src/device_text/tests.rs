@@ -1,7 +1,8 @@
 use super::*;
 use machine::ladder::{Access, Answer, Evidence, Module, NodeSeen, OnBus, climb};
 use machine::telemetry::PcieLink;
-use machine::{Bytes, DeviceClass, DeviceNode, LinkKind, PeerLink, Slice, SliceKind, Vendor};
+use machine::{Bytes, DeviceClass, DeviceNode, LastSeen, LinkKind, PeerLink, Slice, SliceKind, Vendor};
+use std::collections::BTreeMap;
 
 const PLAIN: Style = Style { colour: false };
 
@@ -24,6 +25,16 @@ fn h100(index: u32, seen: Evidence) -> Device {
         ladder,
         ..Device::default()
     }
+}
+
+/// The first card now, the second when its library last spoke.
+fn seen() -> BTreeMap<DeviceId, LastSeen> {
+    let figures = |busy, age_ms| {
+        let telemetry = Telemetry { busy_percent: Some(busy), temperature_c: Some(61), power_mw: Some(412_400), ..Telemetry::default() };
+        LastSeen { age_ms, telemetry }
+    };
+    let devices = box_of_everything();
+    [(devices[0].id.clone(), figures(97, 300)), (devices[1].id.clone(), figures(3, 47_900))].into()
 }
 
 fn bound() -> Evidence {
@@ -84,9 +95,9 @@ fn box_of_everything() -> Vec<Device> {
 #[test]
 fn the_list_shows_where_each_device_stands_and_why() {
     let devices = box_of_everything();
-    insta::assert_snapshot!(list(&devices, PLAIN));
-    assert_eq!(list(&[], PLAIN), "no accelerator is on the bus of this machine\n");
-    let coloured = list(&devices, Style { colour: true });
+    insta::assert_snapshot!(list(&devices, &seen(), PLAIN));
+    assert_eq!(list(&[], &BTreeMap::new(), PLAIN), "no accelerator is on the bus of this machine\n");
+    let coloured = list(&devices, &BTreeMap::new(), Style { colour: true });
     assert!(coloured.contains("\x1b[32m●") && !coloured.contains("Hailo-8\x1b"), "colours are ours alone");
 }
 
@@ -109,6 +120,6 @@ fn one_device_in_full() {
         throttled: vec!["power cap".into()],
         ..Telemetry::default()
     };
-    insta::assert_snapshot!(full(&device, &devices, Some(&telemetry), PLAIN));
+    insta::assert_snapshot!(full(&device, &devices, Some(&LastSeen { age_ms: 1234, telemetry }), PLAIN));
     insta::assert_snapshot!("card_and_slice", full(&devices[4], &devices, None, PLAIN) + &full(&devices[5], &devices, None, PLAIN));
 }

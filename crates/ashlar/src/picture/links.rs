@@ -79,7 +79,19 @@ fn between_cards(machine: &Machine) -> Vec<Sentence> {
             alike.entry((kind, lanes, rate, Some(group))).or_default().push(device);
         }
     }
-    let mut alike: Vec<(Alike, Vec<&Device>)> = alike.into_iter().collect();
+    // Cards with the same others, which are not linked with each other: a card of its own is no group.
+    let mut alone: BTreeMap<Alike, Vec<&Device>> = BTreeMap::new();
+    for ((kind, lanes, rate, group), devices) in std::mem::take(&mut alike) {
+        let others = match (&devices[..], group) {
+            ([one], Some(group)) => Some(group.into_iter().filter(|id| *id != one.id).collect()),
+            (_, group) => {
+                alike.insert((kind, lanes, rate, group), devices);
+                continue;
+            }
+        };
+        alone.entry((kind, lanes, rate, others)).or_default().extend(devices);
+    }
+    let mut alike: Vec<(Alike, Vec<&Device>)> = alike.into_iter().chain(alone).collect();
     alike.sort_by_key(|(_, devices)| std::cmp::Reverse(devices.len()));
     let mut found: Vec<Sentence> = alike.iter().map(|(what, devices)| sentence(machine, what, devices)).collect();
     if found.len() > MOST_LINES {
@@ -94,7 +106,9 @@ fn between_cards(machine: &Machine) -> Vec<Sentence> {
 fn sentence(machine: &Machine, (kind, lanes, rate, group): &Alike, devices: &[&Device]) -> Sentence {
     let how = match group {
         None => format!("over switches, {} each", links(*kind, *lanes)),
-        Some(group) if group.len() == devices.len() => format!("each to each, {}", links(*kind, *lanes)),
+        Some(group) if devices.iter().all(|device| group.contains(&device.id)) && group.len() == devices.len() => {
+            format!("each to each, {}", links(*kind, *lanes))
+        }
         Some(group) => {
             let others = machine.devices.iter().filter(|other| group.contains(&other.id) && !devices.iter().any(|one| one.id == other.id));
             format!("to {}, {}", named(&others.collect::<Vec<_>>()), links(*kind, *lanes))

@@ -80,7 +80,7 @@ fn small() -> MachineView {
     machine.facts =
         Facts { kernel: "6.12.0".into(), os: "Debian GNU/Linux 12 (bookworm)".into(), virtualised: Some("KVM".into()), ..Facts::default() };
     machine.nics = vec![Nic { name: "eth0".into(), up: true, ..Nic::default() }];
-    MachineView { machine, held: vec![], now: Time::default() }
+    MachineView { machine, held: vec![], now: Time::default(), figures: Default::default() }
 }
 
 fn dgx() -> MachineView {
@@ -106,7 +106,7 @@ fn dgx() -> MachineView {
         held("130-2", "notebook", "lin", "32", &[], Bytes::gib(8), "0"),
         held("131-1", "評価 eval", "wei", "32", &[], Bytes::gib(4), "0"),
     ];
-    MachineView { machine, held, now: Time::default() }
+    MachineView { machine, held, now: Time::default(), figures: Default::default() }
 }
 
 fn sixteen_nodes() -> MachineView {
@@ -115,7 +115,7 @@ fn sixteen_nodes() -> MachineView {
     machine.devices = (0..8).map(|index| gpu(index, index * 2)).collect();
     machine.nics = vec![Nic { name: "eno1".into(), up: true, speed_mbps: Some(2500), ..Nic::default() }];
     let held = vec![held("7-1", "bert", "ada", "0-15,128-143", &[0, 1], Bytes::gib(150), "0-1")];
-    MachineView { machine, held, now: Time::default() }
+    MachineView { machine, held, now: Time::default(), figures: Default::default() }
 }
 
 /// Every line of a picture must fit, at any width, in any style.
@@ -251,6 +251,6 @@ fn slices_links_and_domains_are_told_in_a_few_lines() {
         })
     };
     board.devices.extend((8..12).map(|at| Device { vendor: Vendor::Amd, links: peers(at).collect(), ..gpu(at, 1) }));
-    let view = MachineView { machine: board, held: vec![], now: Time::default() };
+    let view = MachineView { machine: board, held: vec![], now: Time::default(), figures: Default::default() };
     insta::assert_snapshot!(draw(&view, 100, false, true));
 }

@@ -96,3 +96,26 @@ fn what_may_not_be_read_is_told_and_the_rest_is_shown() {
     assert!(findings.contains("node0/meminfo") && findings.contains("0000:01:00.0"), "{findings}");
     assert_eq!(json["topology"]["machine"]["cpus"], "0-1");
 }
+
+/// Ports of an InfiniBand host without the tree around them, as people publish them.
+#[test]
+fn a_piece_of_a_machine_is_shown_as_far_as_it_goes() {
+    let (home, piece) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (port, state) in [("mlx5_0", "4: ACTIVE\n"), ("mlx5_1", "1: DOWN\n")] {
+        let at = piece.path().join("testdata/ports").join(port).join("ports/1");
+        fs::create_dir_all(&at).unwrap();
+        fs::write(at.join("state"), state).unwrap();
+        fs::write(at.join("rate"), "400 Gb/sec (4X NDR)\n").unwrap();
+        fs::write(at.join("link_layer"), "InfiniBand\n").unwrap();
+    }
+    let root = piece.path().to_str().unwrap();
+    let show = |more: &[&str]| ashlar(home.path(), &[&["machine", "--root", root][..], more].concat());
+    let output = show(&[]);
+    let picture = stdout(&output);
+    assert!(output.status.success() && stderr(&output).contains("has no processors"), "{}", stderr(&output));
+    assert!(picture.contains("mlx5_0  InfiniBand 400 Gb/s 4X NDR · active") && picture.contains("mlx5_1"), "{picture}");
+    let json: serde_json::Value = serde_json::from_str(&stdout(&show(&["--json"]))).unwrap();
+    assert_eq!((&json["machine"]["infiniband"][1]["state"], &json["topology"]), (&"down".into(), &serde_json::Value::Null));
+    let document = show(&["--xml"]);
+    assert_eq!(document.status.code(), Some(2), "{}", stderr(&document));
+}

@@ -14,6 +14,7 @@ use crate::clock::{Clock, Source};
 use crate::log::{Log, LogError, Reader};
 use api::Alarm;
 use cluster::{Core, Notice};
+use machine::{DeviceId, LastSeen};
 use placement::Policy;
 use spec::{Assignment, Report, RunId, Time};
 use std::collections::BTreeMap;
@@ -35,6 +36,8 @@ pub struct NodeLink {
     pub forget: OutputRemover,
     /// A job reached a state its owner wants to hear of. Must not block.
     pub notify: Box<dyn Fn(Notice) + Send + Sync>,
+    /// The last figures of this machine's devices. Must not block.
+    pub figures: Box<dyn Fn() -> BTreeMap<DeviceId, LastSeen> + Send + Sync>,
 }
 
 /// Takes what tells whether the job of a run is remembered.

@@ -4,6 +4,7 @@ use crate::access::Viewer;
 use api::{Held, MachineView};
 use cluster::State;
 use spec::Time;
+use std::collections::BTreeMap;
 
 /// The machine whose node is `here`; one that is only remembered where none is. `None` before a machine has joined.
 pub fn machine_view(state: &State, viewer: &Viewer, here: impl Fn(&str) -> bool, now: Time) -> Option<MachineView> {
@@ -18,5 +19,5 @@ pub fn machine_view(state: &State, viewer: &Viewer, here: impl Fn(&str) -> bool,
             grant: run.grant.clone(),
         }
     });
-    Some(MachineView { machine: joined.machine.as_ref().clone(), held: held.collect(), now })
+    Some(MachineView { machine: joined.machine.as_ref().clone(), held: held.collect(), now, figures: BTreeMap::new() })
 }

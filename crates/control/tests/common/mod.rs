@@ -109,6 +109,7 @@ fn link(sender: Sender<Assignment>) -> NodeLink {
         }),
         forget: Box::new(|_| {}),
         notify: Box::new(|_| {}),
+        figures: Box::new(std::collections::BTreeMap::new),
     }
 }
 

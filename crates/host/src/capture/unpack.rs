@@ -47,7 +47,7 @@ pub enum UnpackError {
     TooLarge { what: String },
     #[error("cannot write the unpacked archive: {0}")]
     Write(io::Error),
-    #[error("the archive holds neither sys/ nor proc/")]
+    #[error("there is neither sys/ nor proc/ in it, nor a known piece of them (nodes of KFD, ports of InfiniBand)")]
     NoMachine,
 }
 
@@ -77,7 +77,11 @@ pub fn open(path: &Path, limits: Limits) -> Result<Root, UnpackError> {
         UnpackError::NotAnArchive { source, .. } => UnpackError::NotAnArchive { path: path.to_owned(), source },
         other => other,
     })?;
-    let top = top(folder.path()).ok_or(UnpackError::NoMachine)?;
+    let top = match top(folder.path()) {
+        Some(top) => top,
+        None if super::fragment::settle(folder.path())? => folder.path().to_owned(),
+        None => return Err(UnpackError::NoMachine),
+    };
     Ok(Root::unpacked(top, folder))
 }
 

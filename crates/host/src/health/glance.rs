@@ -3,13 +3,17 @@
 //! What is compared has no figures in it that change all the time: errors that appeared, words of drivers that changed, a
 //! library that fails or a card that it does not answer for any more.
 
+use super::library::Heard;
 use super::{Health, faults, how};
 use crate::accelerators::nvml::{self, Sweep};
 use crate::accelerators::table::Telemetry as How;
 use crate::telemetry::{Look, Sampler};
 use machine::{Device, DeviceId, KernelFaults, Rung, Telemetry, Vendor, telemetry};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A library that answers at all answers within this time; one that does not is heard at the next glance.
+const GLANCE: Duration = Duration::from_millis(250);
 
 /// All that a glance goes by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,11 +21,11 @@ pub(super) struct Impression {
     kernel: KernelFaults,
     /// Cards whose drivers' files show something wrong, and how much of it.
     files: BTreeMap<DeviceId, Vec<String>>,
-    library: Option<Library>,
+    library: Option<Gist>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Library {
+struct Gist {
     failed: bool,
     answered: BTreeSet<u32>,
     /// Faults that stay once they are there, by card.
@@ -29,8 +33,9 @@ struct Library {
 }
 
 impl Health {
-    /// Looks at the kernel's log, the drivers' files and, without names and links, at NVIDIA's library. Gives what each device
-    /// does, and whether something changed since the last glance, so that [`Health::ask`] is due.
+    /// Looks at the kernel's log, the drivers' files and, without names and links, at NVIDIA's library, for which it waits a
+    /// moment at most. Gives what each device does, and whether something changed since the last glance, so that asking in
+    /// full is due.
     pub fn glance(&mut self, devices: &[Device]) -> (BTreeMap<DeviceId, Telemetry>, bool) {
         self.read_log();
         let mut figures = BTreeMap::new();
@@ -46,7 +51,17 @@ impl Health {
                 figures.insert(look.id, look.telemetry);
             }
         }
-        if let Some(sweep) = self.light(devices) {
+        let (sweep, whole) = match self.light(devices) {
+            Some(Heard::Whole(sweep)) => (Some(sweep), true),
+            Some(Heard::Light(sweep)) => (Some(sweep), false),
+            // While it thinks, nothing is known to have changed.
+            Some(Heard::Nothing) => {
+                now.library = self.last.as_ref().and_then(|last| last.library.clone());
+                (None, false)
+            }
+            None => (None, false),
+        };
+        if let Some(sweep) = sweep {
             for gpu in &sweep.gpus {
                 let at = |device: &&Device| device.slice.is_none() && device.pci.is_some() && device.pci == gpu.address();
                 if let Some(device) = devices.iter().find(at) {
@@ -54,10 +69,12 @@ impl Health {
                     figures.insert(device.id.clone(), telemetry::checked(gpu.telemetry.clone()).0.or(known));
                 }
             }
-            now.library = Some(library(&sweep));
+            now.library = Some(gist(&sweep));
         }
-        let changed = self.last.as_ref().is_some_and(|last| *last != now);
+        // An answer in full that came late is there to be taken up.
+        let changed = whole || self.last.as_ref().is_some_and(|last| *last != now);
         self.last = Some(now);
+        self.keep(devices, &figures);
         (figures, changed)
     }
 
@@ -71,8 +88,8 @@ impl Health {
     }
 
     /// Asks the library, unless all of its cards sleep: asking would wake them.
-    fn light(&mut self, devices: &[Device]) -> Option<Sweep> {
-        let asker = self.nvml.as_mut().filter(|_| self.root.is_live())?;
+    fn light(&mut self, devices: &[Device]) -> Option<Heard> {
+        let library = self.nvml.as_mut().filter(|_| self.root.is_live())?;
         let mut cards = devices
             .iter()
             .filter(|device| device.vendor == Vendor::Nvidia && device.slice.is_none() && device.ladder.reached >= Rung::Node)
@@ -80,17 +97,17 @@ impl Health {
         let awake = |address| {
             self.root.text(&format!("sys/bus/pci/devices/{address}/power/runtime_status")).is_none_or(|status| status != "suspended")
         };
-        cards.any(awake).then(|| asker.sweep(false))
+        cards.any(awake).then(|| library.glance(GLANCE))
     }
 }
 
-fn library(sweep: &Sweep) -> Library {
+fn gist(sweep: &Sweep) -> Gist {
     let wrong = |gpu: &nvml::Gpu| {
         // Throttling comes and goes; the full round tells of it.
         let seen = Telemetry { throttled: vec![], ..telemetry::checked(gpu.telemetry.clone()).0 };
         nvml::judge(gpu, &seen).into_iter().map(|fault| without_figures(&fault.text)).collect::<Vec<_>>()
     };
-    Library {
+    Gist {
         failed: sweep.failed.is_some() || sweep.silence.is_some(),
         answered: sweep.gpus.iter().map(|gpu| gpu.index).collect(),
         faults: sweep.gpus.iter().map(|gpu| (gpu.index, wrong(gpu))).filter(|(_, wrong)| !wrong.is_empty()).collect(),
@@ -106,7 +123,6 @@ fn without_figures(text: &str) -> String {
 mod tests {
     use super::*;
     use machine::ladder::{Evidence, climb};
-    use std::time::Duration;
 
     #[test]
     fn a_glance_asks_for_a_full_round_once_for_each_change() {
@@ -148,14 +164,14 @@ mod tests {
             ..nvml::Gpu::default()
         };
         let sweep = |gpus: Vec<nvml::Gpu>| Sweep { gpus, ..Sweep::default() };
-        let fine = library(&sweep(vec![gpu(0, 0), gpu(1, 0)]));
+        let fine = gist(&sweep(vec![gpu(0, 0), gpu(1, 0)]));
         let mut hot = gpu(1, 0);
         hot.telemetry.temperature_c = Some(90);
         hot.telemetry.throttled = vec!["hardware slowdown".into()];
-        assert_eq!(fine, library(&sweep(vec![gpu(0, 0), hot])));
-        assert_ne!(fine, library(&sweep(vec![gpu(0, 0)])));
-        let sick = library(&sweep(vec![gpu(0, 0), gpu(1, 1)]));
+        assert_eq!(fine, gist(&sweep(vec![gpu(0, 0), hot])));
+        assert_ne!(fine, gist(&sweep(vec![gpu(0, 0)])));
+        let sick = gist(&sweep(vec![gpu(0, 0), gpu(1, 1)]));
         assert_ne!(fine, sick);
-        assert_eq!(sick, library(&sweep(vec![gpu(0, 0), gpu(1, 7)])), "more of the same is no change");
+        assert_eq!(sick, gist(&sweep(vec![gpu(0, 0), gpu(1, 7)])), "more of the same is no change");
     }
 }

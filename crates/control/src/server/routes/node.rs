@@ -16,9 +16,15 @@ pub async fn machine(State(app): State<Arc<App>>, Extension(viewer): Extension<V
     let now = app.shared.now();
     let here = |id: &str| app.shared.connected(id).is_some();
     let view = views::machine_view(&app.shared.view.read().state, &viewer, here, now);
-    view.map(Json).ok_or_else(|| {
-        Failure::new(ErrorKind::Unavailable, "no machine has joined yet").hint("the node is starting; try again in a moment")
+    let figures = |view: &mut MachineView| {
+        let devices = &view.machine.devices;
+        view.figures = (app.shared.link.figures)().into_iter().filter(|(id, _)| devices.iter().any(|device| device.id == *id)).collect();
+    };
+    view.map(|mut view| {
+        figures(&mut view);
+        Json(view)
     })
+    .ok_or_else(|| Failure::new(ErrorKind::Unavailable, "no machine has joined yet").hint("the node is starting; try again in a moment"))
 }
 
 pub async fn queues(State(app): State<Arc<App>>) -> Reply<Vec<QueueView>> {
