@@ -16,7 +16,7 @@ mod line;
 #[path = "picture/links.rs"]
 pub mod links;
 #[path = "picture/ports.rs"]
-mod ports;
+pub mod ports;
 #[path = "picture/slices.rs"]
 pub mod slices;
 #[cfg(test)]

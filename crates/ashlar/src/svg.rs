@@ -5,6 +5,7 @@
 mod accelerators;
 mod iommu;
 mod links;
+mod ports;
 
 use crate::picture::devices::{self, Place, Row, What};
 use machine::topology::{Cache, CacheKind, Distances, Kind, MemoryAttribute, Object, Topology};
@@ -54,6 +55,7 @@ pub fn draw(topology: &Topology, machine: &Machine, title: &str) -> String {
     let mut cards = Vec::new();
     cards.extend(accelerators::tiles(machine));
     cards.extend(links::ring(machine));
+    cards.extend(ports::list(machine));
     let places = devices::places(topology);
     let packages: Vec<&Object> = topology.objects().filter(|object| object.kind == Kind::Package).collect();
     let tops = if packages.is_empty() { vec![&topology.machine] } else { packages };

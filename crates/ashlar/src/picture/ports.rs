@@ -11,7 +11,7 @@ impl Picture<'_> {
     /// The box of InfiniBand and RoCE ports; none without any.
     pub(super) fn ports(&self) -> Vec<Line> {
         let ports = &self.machine.infiniband;
-        let width = ports.iter().map(|port| port_name(port).chars().count()).max().unwrap_or(0);
+        let width = ports.iter().map(|port| name(port).chars().count()).max().unwrap_or(0);
         let mut inside: Vec<Line> = ports.iter().take(MOST).map(|port| self.port(port, width)).collect();
         if ports.len() > MOST {
             let mut line = Line::new();
@@ -25,10 +25,8 @@ impl Picture<'_> {
 
     fn port(&self, port: &InfinibandPort, width: usize) -> Line {
         let mut line = Line::new();
-        line.add(Paint::Plain, format!("{:<width$}  ", port_name(port)));
-        let rate = port.rate_mbps.map(|rate| format!("{} Gb/s", rate / 1000));
-        let what = [Some(port.link_layer.clone()), rate, Some(port.rate_name.clone()).filter(|name| !name.is_empty())];
-        line.add(Paint::Plain, what.into_iter().flatten().collect::<Vec<_>>().join(" "));
+        line.add(Paint::Plain, format!("{:<width$}  ", name(port)));
+        line.add(Paint::Plain, what(port));
         let paint = match port.state {
             PortState::Active => Paint::Faint,
             PortState::Unknown => Paint::Faint,
@@ -45,6 +43,14 @@ impl Picture<'_> {
     }
 }
 
-fn port_name(port: &InfinibandPort) -> String {
+/// "InfiniBand 400 Gb/s 4X NDR".
+pub fn what(port: &InfinibandPort) -> String {
+    let rate = port.rate_mbps.map(|rate| format!("{} Gb/s", rate / 1000));
+    let parts = [Some(port.link_layer.clone()), rate, Some(port.rate_name.clone())];
+    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The device, with the port's number where that is not the first.
+pub fn name(port: &InfinibandPort) -> String {
     if port.port == 1 { port.device.clone() } else { format!("{}/{}", port.device, port.port) }
 }

@@ -91,3 +91,22 @@ fn a_card_that_cannot_be_used_is_red_and_says_why() {
     let svg = draw(&Topology::default(), &Machine { devices: vec![broken], ..Machine::default() }, "one");
     assert!(svg.contains("class=\"bad\"") && svg.contains("driver not bound") && svg.contains("0 devices can be granted"), "{svg}");
 }
+
+#[test]
+fn rdma_ports_have_a_line_each_and_those_that_are_down_are_red() {
+    use machine::{InfinibandPort, PortState};
+    let port = |device: &str, state| InfinibandPort {
+        device: device.into(),
+        port: 1,
+        state,
+        link_layer: "InfiniBand".into(),
+        rate_mbps: Some(400_000),
+        rate_name: "4X NDR".into(),
+        ..InfinibandPort::default()
+    };
+    let mut infiniband: Vec<InfinibandPort> = (0..30).map(|at| port(&format!("mlx5_{at}"), PortState::Active)).collect();
+    infiniband[1].state = PortState::Down;
+    let svg = draw(&Topology::default(), &Machine { infiniband, ..Machine::default() }, "ports");
+    assert!(svg.contains("mlx5_0  InfiniBand 400 Gb/s 4X NDR, active") && svg.contains("and 6 more"), "{svg}");
+    assert_eq!((times(&svg, "<rect class=\"bad\""), times(&svg, "<rect class=\"net\"")), (1, 23));
+}
