@@ -126,15 +126,7 @@ impl Health {
             None if asked_library && last_word => {
                 self.by_library(devices, &Sweep { silence: Some(Silence::Hung), ..Sweep::default() }, &mut figures);
             }
-            // The answer is still due: what was known stands.
-            None if asked_library => {
-                for device in devices.iter_mut() {
-                    if let Some(known) = before.get(&device.id) {
-                        device.ladder.clone_from(&known.ladder);
-                        device.health.clone_from(&known.health);
-                    }
-                }
-            }
+            None if asked_library => meanwhile(devices, &before, &self.kernel),
             None => {}
         }
         self.keep(devices, &figures);
@@ -202,6 +194,25 @@ fn learn(devices: &mut [Device], id: &DeviceId, answer: &Answer, faults: &[Fault
             device.learn(answer.clone(), faults.to_vec(), slices);
         } else if is_part(device) {
             device.learn(answer.clone(), faults.to_vec(), 0);
+        }
+    }
+}
+
+/// While a library's answer is still due: what was known of its cards stands, but for what the kernel's log says since then
+/// of those that were well.
+fn meanwhile(devices: &mut [Device], before: &BTreeMap<DeviceId, Device>, kernel: &KernelFaults) {
+    for device in devices.iter_mut() {
+        if let Some(known) = before.get(&device.id) {
+            device.ladder.clone_from(&known.ladder);
+            device.health.clone_from(&known.health);
+        }
+    }
+    let was_well = |id: &DeviceId| before.get(id).is_some_and(|known| known.slice.is_none() && known.ladder.reached == Rung::Healthy);
+    let well: Vec<DeviceId> = devices.iter().map(|device| device.id.clone()).filter(was_well).collect();
+    for id in well {
+        let faults = logged(devices, &id, kernel);
+        if !faults.is_empty() {
+            learn(devices, &id, &Answer::Fine, &faults);
         }
     }
 }

@@ -186,3 +186,22 @@ fn without_an_answer_the_nodes_are_all_that_is_known() {
     assert_eq!((part.memory, part.health.is_ready(), part.ladder.reached), (None, true, Rung::Node));
     assert!(devices[0].unverified.iter().any(|fact| fact == "device node /dev/davinci{n}"), "{:?}", devices[0].unverified);
 }
+
+#[test]
+fn while_a_library_thinks_its_cards_stand_but_the_kernels_log_is_heard() {
+    let gpu = |address: &str| device(Vendor::Nvidia, DeviceClass::Gpu, "nvidia", address);
+    let mut devices = vec![gpu("0000:3b:00.0"), gpu("0000:86:00.0"), gpu("0000:af:00.0")];
+    devices[0].learn(Answer::Fine, vec![], 0);
+    devices[1].learn(Answer::Fine, vec![], 0);
+    devices[2].learn(Answer::Hung { who: "nvml".into(), seconds: 30, at_this_card: true }, vec![], 0);
+    let before: BTreeMap<DeviceId, Device> = devices.iter().map(|device| (device.id.clone(), device.clone())).collect();
+    let mut kernel = KernelFaults::default();
+    for card in ["86", "af"] {
+        kernel.take(&format!("3,1,5000000,-;NVRM: Xid (PCI:0000:{card}:00): 79, GPU has fallen off the bus."));
+    }
+    by_kernel(&mut devices, &kernel);
+    meanwhile(&mut devices, &before, &kernel);
+    let stops: Vec<_> = devices.iter().map(|device| device.ladder.stop.as_ref().map(|stop| stop.kind)).collect();
+    assert_eq!(stops, [None, Some(StopKind::Fault), Some(StopKind::ProbeHung)]);
+    assert_eq!(devices[0].ladder.reached, Rung::Healthy);
+}
