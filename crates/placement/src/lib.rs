@@ -19,12 +19,14 @@
 //! - `planner`: the stages, one after the other
 //! - `explain`, `reason`: why a job waits, as data and in words
 //!
+//! [`goodput`] decides how many devices elastic jobs hold.
 //! [`packing`] decides among many machines: shared devices, device models, policies that can be compared.
 
 mod check;
 mod demand;
 mod evict;
 mod explain;
+pub mod goodput;
 mod held;
 mod horizon;
 mod layout;

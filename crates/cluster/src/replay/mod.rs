@@ -5,6 +5,7 @@
 //! [`placement::packing::audit::Audit`] as well, which trusts nothing.
 
 mod churn;
+pub mod elastic;
 mod fill;
 mod policies;
 
