@@ -52,18 +52,13 @@ fn application(files: &BTreeMap<String, String>, (name, epochs, most_atomic): (&
 }
 
 fn policy(name: &str) -> (Box<dyn ElasticPolicy>, Rules) {
-    let mut aim = Aim::COMPLETION;
-    if let Ok(text) = std::env::var("AIM") {
-        let n: Vec<f64> = text.split(',').map(|n| n.parse().unwrap()).collect();
-        aim = Aim { shortness: n[0], bend: n[1], unknown: n[2], patience: n[3], ..aim };
-    }
     let ours = |aim, told| -> (Box<dyn ElasticPolicy>, Rules) { (Box::new(Goodputs { aim }), Rules::artifact(Batches::Adapted, told)) };
     match name {
         "tiresias" => (Box::new(Tiresias::default()), Rules::artifact(Batches::Asked, Told::Nothing)),
         "pollux-objective" => ours(Aim::POLLUX, Told::Nothing),
-        "ashlar" => ours(aim, Told::Nothing),
-        "ashlar-class" => ours(aim, Told::Class),
-        "ashlar-length" => ours(aim, Told::Length),
+        "ashlar" => ours(Aim::LENGTHS_UNKNOWN, Told::Nothing),
+        "ashlar-class" => ours(Aim::LENGTHS_UNKNOWN, Told::Class),
+        "ashlar-length" => ours(Aim::LENGTHS_KNOWN, Told::Length),
         other => panic!("no policy `{other}`: tiresias, pollux-objective, ashlar, ashlar-class or ashlar-length"),
     }
 }
@@ -100,7 +95,10 @@ fn main() {
     let applications: Vec<Application> = LIMITS.iter().map(|limits| application(&files, *limits)).collect();
     let policies = option("--policies").unwrap_or("tiresias,pollux-objective,ashlar,ashlar-class,ashlar-length".into());
     let workloads = option("--workloads").unwrap_or("1,2,3,4,5,6,7,8".into());
-    println!("{:<18} {:>8} {:>10} {:>9} {:>9} {:>9} {:>11}", "POLICY", "WORKLOAD", "MEAN JCT", "P99", "MAKESPAN", "RESTARTS", "P95 DECISION");
+    println!(
+        "{:<18} {:>8} {:>10} {:>9} {:>9} {:>9} {:>11}",
+        "POLICY", "WORKLOAD", "MEAN JCT", "P99", "MAKESPAN", "RESTARTS", "P95 DECISION"
+    );
     for name in policies.split(',') {
         let (mut means, mut all) = (vec![], vec![]);
         for workload in workloads.split(',') {

@@ -91,12 +91,17 @@ pub fn seat(machines: &[u32], jobs: &[(&Seats, u32)]) -> Vec<Option<Seats>> {
         }
         let mut order: Vec<usize> = (0..jobs.len()).filter(|job| !kept[*job] && jobs[*job].1 > 0).collect();
         order.sort_by_key(|job| (std::cmp::Reverse(jobs[*job].1), *job));
-        let mut seats: Vec<Option<Seats>> =
-            jobs.iter().zip(&kept).map(|((held, want), kept)| if *kept { Some((*held).clone()) } else { (*want == 0).then(Seats::new) }).collect();
+        let mut seats: Vec<Option<Seats>> = jobs
+            .iter()
+            .zip(&kept)
+            .map(|((held, want), kept)| if *kept { Some((*held).clone()) } else { (*want == 0).then(Seats::new) })
+            .collect();
         let mut emptied = false;
         for job in order {
             let found = rooms.fit(jobs[job].1);
-            if found.is_none() && let Some(machine) = cheapest(&rooms, jobs, &kept) {
+            if found.is_none()
+                && let Some(machine) = cheapest(&rooms, jobs, &kept)
+            {
                 for (other, kept) in kept.iter_mut().enumerate() {
                     *kept &= !jobs[other].0.iter().any(|(at, _)| *at == machine);
                 }

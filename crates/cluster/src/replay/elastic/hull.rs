@@ -45,9 +45,8 @@ pub fn weights(points: &[Point], at: Point) -> Option<Vec<(usize, f64)>> {
         let new = column(entering);
         let along: [f64; 4] = std::array::from_fn(|row| (0..4).map(|c| inverse[row][c] * new[c]).sum());
         let ratio = |row: usize| solution[row] / along[row];
-        let leaving = (0..4)
-            .filter(|row| along[*row] > 1e-10)
-            .min_by(|a, b| ratio(*a).total_cmp(&ratio(*b)).then(basis[*a].cmp(&basis[*b])))?;
+        let leaving =
+            (0..4).filter(|row| along[*row] > 1e-10).min_by(|a, b| ratio(*a).total_cmp(&ratio(*b)).then(basis[*a].cmp(&basis[*b])))?;
         let step = ratio(leaving);
         for row in 0..4 {
             solution[row] -= step * along[row];
@@ -67,4 +66,49 @@ pub fn weights(points: &[Point], at: Point) -> Option<Vec<(usize, f64)>> {
     let outside = basis.iter().zip(solution).any(|(index, weight)| *index < 4 && weight > 1e-6);
     let corners = basis.iter().zip(solution).filter(|(index, weight)| **index >= 4 && *weight > 0.0);
     (!outside).then(|| corners.map(|(index, weight)| (index - 4, weight)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mean(points: &[Point], at: Point, of: impl Fn(&Point) -> f64) -> Option<f64> {
+        Some(weights(points, at)?.iter().map(|(index, weight)| weight * of(&points[*index])).sum())
+    }
+
+    fn grid() -> Vec<Point> {
+        (0..60).map(|n| [f64::from(n % 4), f64::from(n / 4 % 5) * 3.0, f64::from(n / 20) * 100.0]).collect()
+    }
+
+    #[test]
+    fn corners_are_themselves_and_what_is_linear_is_met_exactly() {
+        let points = grid();
+        assert_eq!(weights(&points, points[17]), Some(vec![(17, 1.0)]));
+        let plane = |p: &Point| 2.0 * p[0] - 0.5 * p[1] + 0.01 * p[2] + 7.0;
+        for at in [[0.5, 1.0, 50.0], [2.9, 11.9, 199.0], [1.0, 6.0, 42.0], [0.0, 0.0, 1.0], [1.5, 3.0, 0.0]] {
+            let found = mean(&points, at, plane).unwrap();
+            assert!((found - plane(&at)).abs() < 1e-6, "{at:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn only_the_corners_around_count() {
+        let points = grid();
+        for (index, weight) in weights(&points, [1.2, 4.0, 130.0]).unwrap() {
+            let corner = points[index];
+            assert!(weight > 0.0 && weight <= 1.0);
+            assert!((1.0..=2.0).contains(&corner[0]) && (3.0..=6.0).contains(&corner[1]) && corner[2] >= 100.0, "{corner:?}");
+        }
+    }
+
+    #[test]
+    fn outside_is_outside() {
+        let points = grid();
+        for at in [[-0.1, 1.0, 50.0], [3.1, 1.0, 50.0], [1.0, 12.5, 50.0], [1.0, 1.0, 201.0]] {
+            assert_eq!(weights(&points, at), None, "{at:?}");
+        }
+        assert_eq!(weights(&[], [0.0; 3]), None);
+        assert_eq!(weights(&[[0.0; 3], [1.0; 3]], [0.5, 0.5, 0.6]), None);
+        assert!((mean(&[[0.0; 3], [1.0; 3]], [0.5; 3], |p| p[0]).unwrap() - 0.5).abs() < 1e-9, "on a line");
+    }
 }

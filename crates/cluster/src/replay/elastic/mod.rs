@@ -161,7 +161,8 @@ impl<'a> Cluster<'a> {
         let told = self.rules.told;
         let lesson = (told != Told::Nothing).then_some(&class.times);
         // Before its own first step a job is taken to be as the first of its class was then.
-        let begun = || class.last.filter(|_| told != Told::Nothing).map(|last| Goodput { time: class.times.model().unwrap_or(last.time), ..last });
+        let begun =
+            || class.last.filter(|_| told != Told::Nothing).map(|last| Goodput { time: class.times.model().unwrap_or(last.time), ..last });
         let seen = job.own.most_ranks().max(lesson.map_or(0, Learner::most_ranks));
         let fixed = job.batch.fixed.is_some() && self.rules.batches == Batches::Adapted;
         let most = if fixed { 1 } else { (2 * seen).clamp(1, MOST_RANKS.min(job.batch.most_ranks())) };

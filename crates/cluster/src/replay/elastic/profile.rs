@@ -259,6 +259,7 @@ fn read_placements(name: &str, text: &str) -> Result<(Placements, Points), Profi
 
 fn read_scalability(name: &str, text: &str) -> Result<Points, ProfileError> {
     let table = Table::read(name, text, &["num_nodes", "num_replicas", "local_bsz", "step_time", "sync_time"])?;
-    let point = |row| Ok(([table.number(row, 0)?, table.number(row, 1)?, table.number(row, 2)?], (table.number(row, 3)?, table.number(row, 4)?)));
+    let point =
+        |row| Ok(([table.number(row, 0)?, table.number(row, 1)?, table.number(row, 2)?], (table.number(row, 3)?, table.number(row, 4)?)));
     (0..table.len()).map(point).collect()
 }
