@@ -4,7 +4,7 @@
 //! the first devices of one job go before the last of another. `weight` grows with the number of jobs that have more left to do, so
 //! that short jobs go first without starving long ones, or falls with what is left: for speeds that grow as a power of the devices and lengths that are known,
 //! such weights give the least mean completion time (Berg, Vesilo and Harchol-Balter, "heSRPT", 2020).
-//! Where nobody knows what is left, it is taken to be as much as was done already, and some, in coarse steps: run times of
+//! Where nobody knows what is left, it is taken to be as much as was done already, and some: run times of
 //! training jobs are spread over orders of magnitude, so the longer one has run the longer it will.
 //!
 //! A job that keeps its number keeps its speed; a change costs a restart, spread over the time until it pays.
@@ -25,8 +25,6 @@ pub struct Aim {
     pub against_share: bool,
     /// What is left of a job that has done nothing, in seconds on one device, where nobody knows.
     pub unknown: f64,
-    /// Steps in which an unknown rest grows with what was done: each so many times the one before.
-    pub steps: f64,
     /// Time of a restart.
     pub restart: f64,
     /// Time over which a restart has to pay, at most; for short jobs this part of what is left of them.
@@ -39,19 +37,17 @@ impl Aim {
     pub const LENGTHS_KNOWN: Aim = Aim {
         shortness: 1.0,
         rest: 0.0,
-        bend: 0.4,
+        bend: 0.5,
         against_share: false,
         unknown: 1000.0,
-        steps: 4.0,
         restart: 30.0,
-        patience: 200.0,
-        part_of_rest: 0.7,
+        patience: 300.0,
+        part_of_rest: 1.0,
     };
     /// Least mean completion time where they do not.
-    pub const LENGTHS_UNKNOWN: Aim =
-        Aim { shortness: 0.0, rest: 0.3, bend: 0.0, unknown: 1000.0, patience: 300.0, part_of_rest: 1.0, steps: 1.0, ..Aim::LENGTHS_KNOWN };
+    pub const LENGTHS_UNKNOWN: Aim = Aim { shortness: 0.0, rest: 0.3, bend: 0.15, ..Aim::LENGTHS_KNOWN };
     /// What Pollux maximises: the harmonic mean of speeds, each against that with an equal share.
-    pub const POLLUX: Aim = Aim { rest: 0.0, bend: -1.0, against_share: true, patience: 300.0, ..Aim::LENGTHS_UNKNOWN };
+    pub const POLLUX: Aim = Aim { rest: 0.0, bend: -1.0, against_share: true, part_of_rest: f64::INFINITY, ..Aim::LENGTHS_UNKNOWN };
 }
 
 /// Speed so small that it is as none, where `bend` is negative.
@@ -110,7 +106,7 @@ impl<'a> Candidate<'a> {
         if candidate.one > 0.0 {
             candidate.left = match job.remaining {
                 Some(steps) => steps / candidate.one,
-                None => aim.unknown * coarse(1.0 + job.goodput.map_or(0.0, |_| job.done / candidate.one) / aim.unknown, aim.steps),
+                None => aim.unknown + job.goodput.map_or(0.0, |_| job.done / candidate.one),
             };
         } else {
             candidate.counts.clear();
@@ -146,11 +142,6 @@ impl<'a> Candidate<'a> {
         };
         self.counts.iter().filter_map(choice).collect()
     }
-}
-
-/// The largest power of `step` not above `x`, which is at least 1.
-fn coarse(x: f64, step: f64) -> f64 {
-    if step > 1.0 { step.powf(x.log(step).floor()) } else { x }
 }
 
 /// For each job which of its choices, so that the sum of worths is largest and devices suffice; and what the last device was worth.
