@@ -24,8 +24,7 @@ def ashlar_rate(node: peers.Ashlar, jobs: int, folder: pathlib.Path, array: bool
     before = time.monotonic()
     files = [str(job)] * (1 if array else jobs)
     ids = subprocess.run(node.command("submit", *files), check=True, capture_output=True, text=True).stdout.split()
-    for identifier in ids if array else ids[-20:] + ids[::50]:
-        subprocess.run(node.command("wait", identifier), check=True)
+    subprocess.run(node.command("wait", *ids), check=True)
     seconds = time.monotonic() - before
     listing = subprocess.run(node.command("jobs", "--all", "--json"), check=True, capture_output=True, text=True).stdout
     unfinished = [row["id"] for row in json.loads(listing) if row["state"] != "succeeded"]

@@ -304,10 +304,13 @@ pub struct Cancel {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ashlar wait 17\n  ashlar wait 17 --timeout 10m\n  ashlar wait 17 --json | jq -r .state")]
+#[command(
+    after_help = "Ends with the job's own code. Of several jobs, all are waited for, and the first that did not succeed gives the code.\n\nExamples:\n  ashlar wait 17\n  ashlar wait 17 --timeout 10m\n  ashlar wait 17 --json | jq -r .state\n  ashlar wait $(ashlar submit a.yaml b.yaml)"
+)]
 pub struct Wait {
-    /// Job, such as 17, or 17.3 for a task of an array
-    pub job: JobId,
+    /// Jobs, such as 17, or 17.3 for a task of an array
+    #[arg(required = true, value_name = "JOB")]
+    pub jobs: Vec<JobId>,
     /// Give up after this long, with exit code 1
     #[arg(long, value_name = "TIME")]
     pub timeout: Option<String>,

@@ -52,7 +52,7 @@ pub fn print_table(table: &Table) -> io::Result<()> {
     Ok(())
 }
 
-pub fn print_json<T: Serialize>(value: &T) -> Result<(), serde_json::Error> {
+pub fn print_json<T: Serialize + ?Sized>(value: &T) -> Result<(), serde_json::Error> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out).map_err(serde_json::Error::io)

@@ -133,6 +133,27 @@ fn cancel_and_wait_tell_programs_what_happened() {
 }
 
 #[test]
+fn several_jobs_are_waited_for_together() {
+    let node = TestNode::start();
+    let small = ["--cpus", "0.1", "--memory", "32MiB"];
+    let ids = ["exit 0", "sleep 0.2; exit 7", "exit 3"].map(|line| node.detach(&small, line));
+    let [good, late, bad] = &ids;
+    assert_eq!(node.ashlar(&["wait", good, late, bad]).status.code(), Some(7), "the first as they are named");
+    assert_eq!(node.ashlar(&["wait", bad, late]).status.code(), Some(3));
+    assert_eq!(node.ashlar(&["wait", good, good]).status.code(), Some(0));
+    let output = node.ashlar(&["wait", good, bad, "--json"]);
+    let rows: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&rows[0]["exit_code"], &rows[1]["exit_code"], output.status.code()), (&0.into(), &3.into(), Some(3)));
+    let long = node.detach(&small, "sleep 1000");
+    let unknown = node.ashlar(&["wait", &long, "4711"]);
+    assert_eq!(unknown.status.code(), Some(1), "told at once");
+    assert!(stderr(&unknown).contains("4711"), "{}", stderr(&unknown));
+    let late = node.ashlar(&["wait", good, &long, "--timeout", "10ms"]);
+    assert!(late.status.code() == Some(1) && stderr(&late).contains("still"), "{}", stderr(&late));
+    assert_eq!(node.ashlar(&["wait"]).status.code(), Some(2));
+}
+
+#[test]
 fn cancel_works_before_during_and_after() {
     let node = TestNode::start();
     let running =
