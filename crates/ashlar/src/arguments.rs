@@ -132,7 +132,7 @@ pub struct JobFlags {
     /// Python version, such as 3.12
     #[arg(long, value_name = "VERSION")]
     pub python: Option<String>,
-    /// Launch recipe: plain, jax, torchrun
+    /// Launch recipe: plain, jax, torchrun, slurm
     #[arg(long, value_name = "RECIPE")]
     pub launch: Option<String>,
     /// How long it should take, such as 20m: helps it start earlier
@@ -194,10 +194,10 @@ pub struct Run {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A job that can never start on this machine as it is (`never fits`) is accepted with a warning.\nThe same --key with the same job gives the same id; with another job it is refused (exit code 2).\n\nExamples:\n  ashlar submit job.yaml\n  id=$(ashlar submit job.yaml) && ashlar wait \"$id\"\n  generate | ashlar submit -"
+    after_help = "Batch scripts of Slurm are read too (docs/guides/slurm.md).\nA job that can never start on this machine as it is (`never fits`) is accepted with a warning.\nThe same --key with the same job gives the same id; with another job it is refused (exit code 2).\n\nExamples:\n  ashlar submit job.yaml\n  id=$(ashlar submit job.yaml) && ashlar wait \"$id\"\n  generate | ashlar submit -"
 )]
 pub struct Submit {
-    /// Job files; - reads one from standard input
+    /// Job files or batch scripts; - reads one from standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
     /// Submitting the same again with the same key gives the same job

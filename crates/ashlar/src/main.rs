@@ -18,6 +18,7 @@ mod named_paths;
 mod narrate;
 mod picture;
 mod program;
+mod slurm;
 mod state;
 mod svg;
 
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
         (Some(word), None) if word == program::NURSE => return command::supervise::run(node::nurse()),
         (Some(word), None) if word == program::NOTIFY => return command::supervise::run(node::carry(&mut std::io::stdin())),
         _ => {}
+    }
+    if let Some(name) = slurm::called_as(std::env::args_os().next().as_deref()) {
+        let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        return slurm::run(name, words).unwrap_or_else(|failure| failure.report());
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

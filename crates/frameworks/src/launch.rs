@@ -95,6 +95,8 @@ pub fn explain(input: &LaunchInput) -> Result<Vec<Explained>, LaunchError> {
             retries: spec.retry.attempts.saturating_sub(1),
             port: input.port,
             devices: own.len(),
+            held,
+            input,
         };
         (recipe.fill)(&mut variables, &place);
         let shown = if recipe.sees == Sees::Run && !own.is_empty() { of_run.clone() } else { own };

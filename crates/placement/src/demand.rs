@@ -49,7 +49,7 @@ impl<'a> Ask<'a> {
             share: whole(spec.cpus),
             memory: spec.memory,
             shm: spec.shm,
-            rendezvous: spec.launch != Launch::Plain,
+            rendezvous: !matches!(spec.launch, Launch::Plain | Launch::Slurm),
             devices: spec.devices.as_ref().filter(|request| request.count > 0).map(DeviceAsk::of),
             isolation: spec.isolation.level,
             queue,

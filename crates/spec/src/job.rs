@@ -107,6 +107,8 @@ pub enum Launch {
     Plain,
     Jax,
     Torchrun,
+    /// Slurm's variables, as its batch scripts expect them.
+    Slurm,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,7 @@ mod parse;
 mod problem;
 mod report;
 mod rules;
+mod sbatch;
 mod tenant;
 mod time;
 mod words;
@@ -36,6 +37,9 @@ pub use parse::{ParseContext, job_reference, job_schema, parse_job, parse_queues
 pub use problem::{Problem, Problems};
 pub use report::{
     EndCause, Enforced, IsolationMark, IsolationReport, RankReport, RankState, Report, RunPhase, RunReport, StageTime, Usage,
+};
+pub use sbatch::{
+    Sbatch, SbatchContext, ScriptPlace, Step, find_script, is_batch_script, job_id_of_slurm, read_sbatch, read_srun, slurm_time,
 };
 pub use tenant::{Limits, Queue};
 pub use time::{Span, Time};

@@ -83,7 +83,7 @@ macro_rules! words {
     };
 }
 
-words!(Launch, "launch recipe", Plain = "plain", Jax = "jax", Torchrun = "torchrun");
+words!(Launch, "launch recipe", Plain = "plain", Jax = "jax", Torchrun = "torchrun", Slurm = "slurm");
 words!(
     RetryOn,
     "retry condition",
@@ -179,7 +179,7 @@ mod tests {
         let error = Launch::read("torchrn").unwrap_err();
         assert_eq!(error.message, "'torchrn' is not a launch recipe");
         assert_eq!(error.hint.unwrap(), "did you mean 'torchrun'?");
-        assert_eq!(Launch::read("mpirun").unwrap_err().hint.unwrap(), "write plain, jax or torchrun");
+        assert_eq!(Launch::read("mpirun").unwrap_err().hint.unwrap(), "write plain, jax, torchrun or slurm");
         assert_eq!(Launch::from_name("jax"), Some(Launch::Jax));
         assert_eq!(Launch::from_name("horovod"), None);
     }

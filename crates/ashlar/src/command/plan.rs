@@ -7,14 +7,17 @@ use crate::failure::{FAILED, Failure, INPUT};
 use crate::listing;
 use crate::state::Place;
 use api::{PlanVerdict, PlanView};
+use spec::Launch;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub fn run(place: &Place, plan: Plan) -> Result<ExitCode, Failure> {
-    let job = read_job(&plan.file)?;
+    let mut job = read_job(&plan.file)?;
     let missing = warn_of_missing(place, &job);
-    let mut view = place.connect()?.plan(job)?;
-    view.warnings.extend(missing);
+    let client = place.connect()?;
+    let elsewhere = if job.launch == Launch::Slurm { crate::slurm::into_known_queue(&client, &mut job)? } else { None };
+    let mut view = client.plan(job)?;
+    view.warnings.extend(missing.into_iter().chain(elsewhere));
     if plan.json {
         listing::print_json(&view)?;
     } else {

@@ -19,9 +19,12 @@ pub fn run(place: &Place, submit: Submit) -> Result<ExitCode, Failure> {
     if submit.key.is_some() && submit.files.len() > 1 {
         return Err(Failure::input("--key names one job, but several files are given"));
     }
-    let jobs = submit.files.iter().map(|file| read_job(file)).collect::<Result<Vec<_>, _>>()?;
+    let mut jobs = submit.files.iter().map(|file| read_job(file)).collect::<Result<Vec<_>, _>>()?;
     let client = place.connect()?;
     let mut said = Said::default();
+    for (job, file) in jobs.iter_mut().zip(&submit.files).filter(|(job, _)| job.launch == spec::Launch::Slurm) {
+        crate::slurm::into_known_queue(&client, job)?.into_iter().for_each(|text| said.warn(format!("{}: {text}", file.display())));
+    }
     for (job, file) in jobs.iter().zip(&submit.files) {
         warn_of_missing(place, job).into_iter().for_each(|text| said.warn(format!("{}: {text}", file.display())));
     }
@@ -107,6 +110,11 @@ pub fn read_job(file: &Path) -> Result<JobSpec, Failure> {
     let from_stdin = file == Path::new("-");
     let name = if from_stdin { "standard input".into() } else { file.display().to_string() };
     let text = read_text(file, from_stdin).map_err(|error| Failure::input(format!("cannot read {name}: {error}")))?;
+    if spec::is_batch_script(&text) {
+        let batch = crate::slurm::read_script(&name, Some(&text), &["-".to_owned()])?;
+        batch.warnings.iter().for_each(|warning| listing::warn(&format!("{name}: {warning}")));
+        return Ok(batch.spec);
+    }
     let here = std::env::current_dir().map_err(|error| Failure::input(format!("cannot tell the current folder: {error}")))?;
     let folder = match file.parent() {
         Some(parent) if !from_stdin => here.join(parent),
@@ -122,7 +130,7 @@ pub fn read_job(file: &Path) -> Result<JobSpec, Failure> {
 /// A job file is small; a larger one is a mistake such as naming a data file.
 const LARGEST: u64 = 4 << 20;
 
-fn read_text(file: &Path, from_stdin: bool) -> io::Result<String> {
+pub fn read_text(file: &Path, from_stdin: bool) -> io::Result<String> {
     let mut bytes = vec![];
     let read = if from_stdin {
         io::stdin().take(LARGEST + 1).read_to_end(&mut bytes)?

@@ -15,5 +15,6 @@ mod other_kernel;
 mod refusals;
 mod road;
 mod simulate;
+mod slurm;
 mod tidy;
 mod withstand;

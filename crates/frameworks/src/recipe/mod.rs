@@ -5,9 +5,12 @@
 
 mod jax;
 mod plain;
+mod slurm;
 mod torchrun;
 
+use crate::LaunchInput;
 use crate::variables::Variables;
+use machine::RankGrant;
 use spec::{Launch, RunId};
 
 /// One row of the list of recipes.
@@ -35,7 +38,7 @@ pub(crate) enum Sees {
 
 /// One rank's place in its gang.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Place<'a> {
     pub rank: u32,
     pub ranks: u32,
     pub run: RunId,
@@ -45,12 +48,14 @@ pub(crate) struct Place {
     pub port: Option<u16>,
     /// Devices this rank holds.
     pub devices: usize,
+    pub held: &'a RankGrant,
+    pub input: &'a LaunchInput<'a>,
 }
 
 /// All ranks of a run are on one machine; nothing outside it has a reason to connect.
 pub(crate) const HOST: &str = "127.0.0.1";
 
-impl Place {
+impl Place<'_> {
     /// `host:port`.
     pub fn address(&self) -> Option<String> {
         self.port.map(|port| format!("{HOST}:{port}"))
@@ -59,7 +64,7 @@ impl Place {
 
 /// Every recipe there is, in the order of listings.
 pub fn recipes() -> &'static [Recipe] {
-    &[plain::RECIPE, jax::RECIPE, torchrun::RECIPE]
+    &[plain::RECIPE, jax::RECIPE, torchrun::RECIPE, slurm::RECIPE]
 }
 
 impl Recipe {
@@ -68,6 +73,7 @@ impl Recipe {
             Launch::Plain => &plain::RECIPE,
             Launch::Jax => &jax::RECIPE,
             Launch::Torchrun => &torchrun::RECIPE,
+            Launch::Slurm => &slurm::RECIPE,
         }
     }
 }

@@ -91,7 +91,7 @@ fn grant_is_what_was_asked(start: &Start, job: &Waiting, snapshot: &Snapshot, po
     request::cpus(id, grant, spec, machine, found);
     request::devices(id, grant, spec, machine, found);
     request::memory(id, grant, spec, machine, policy, found);
-    let rendezvous = ranks > 1 || spec.launch != Launch::Plain;
+    let rendezvous = ranks > 1 || matches!(spec.launch, Launch::Jax | Launch::Torchrun);
     match &grant.ports {
         None if rendezvous => found.add("ports", format!("job {id} has no ports for its ranks to meet")),
         Some(range) => {

@@ -218,7 +218,7 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
             name: "launch",
             shape: Shape::Word(Launch::NAMES),
             summary: "Launch recipe: which variables and arguments make the ranks members of their framework's gang.",
-            detail: "`plain` sets Ashlar's own variables only, `jax` those of `jax.distributed`, `torchrun` those of PyTorch's elastic launcher.",
+            detail: "`plain` sets Ashlar's own variables only, `jax` those of `jax.distributed`, `torchrun` those of PyTorch's elastic launcher, `slurm` those of Slurm's batch scripts.",
             default: "plain",
             examples: &["launch: jax", "launch: torchrun"],
             elsewhere: &["launcher", "recipe", "framework", "distributed", "backend"],
