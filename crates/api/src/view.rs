@@ -203,12 +203,16 @@ pub struct Held {
     pub grant: Grant,
 }
 
-/// One line of `ashlar queues`.
+/// One line of `ashlar queues`. What runs, waits and is held in a queue includes the queues below it, and its guarantee
+/// what they are guaranteed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct QueueView {
     #[serde(flatten)]
     pub queue: Queue,
-    /// Its part of all weights, in thousandths.
+    /// How many queues are above it.
+    #[serde(default)]
+    pub depth: u32,
+    /// Its part of the whole when all have work: of the weights beside it, of its parent's part, in thousandths.
     pub share_permille: u32,
     pub running: u64,
     pub waiting: u64,

@@ -107,6 +107,8 @@ pub enum Refusal {
     NoSuchQueue { name: String, known: String },
     #[error("'{user}' may not submit to queue '{queue}'")]
     NotYourQueue { user: String, queue: String },
+    #[error("queue '{queue}' holds no jobs itself; the queues below it do: {below}")]
+    QueueAbove { queue: String, below: String },
     #[error("the key '{key}' was used before, for job {job}, which asks for something else")]
     KeyUsed { key: String, job: JobId },
     #[error("job {0} named under 'after' does not exist")]
@@ -117,6 +119,8 @@ pub enum Refusal {
     MachineThere(String),
     #[error("queue '{queue}' still has {jobs} {} and cannot be removed", if *jobs == 1 { "job" } else { "jobs" })]
     QueueInUse { queue: String, jobs: usize },
+    #[error("queue '{queue}' has {jobs} {} and cannot have queues below it", if *jobs == 1 { "job" } else { "jobs" })]
+    QueueHasJobs { queue: String, jobs: usize },
     #[error("{whose} {live} unfinished jobs, {asked} more would be above the {most} allowed")]
     TooManyJobs { whose: String, live: u64, asked: u64, most: u64 },
     #[error("the plan was made for generation {based_on}, the state is at {now}")]

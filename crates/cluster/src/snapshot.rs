@@ -156,6 +156,7 @@ fn running(job: &Job, run: &Run) -> Running {
         queue: job.queue.clone(),
         user: job.owner.user.clone(),
         name: job.spec.name.clone(),
+        priority: job.spec.priority,
         grant: run.grant.clone(),
         since: run.adopted,
         expected_end: expected_end(job, run),

@@ -379,9 +379,17 @@ impl Core {
     /// When the next run has held its grant for long enough, if anybody waits who may be given its place.
     fn next_evictable(&self) -> Option<Time> {
         let snapshot = self.view.snapshot();
-        let guaranteed: Vec<&str> =
-            snapshot.queues.iter().filter(|row| !row.queue.guarantee.is_empty()).map(|row| row.queue.name.as_str()).collect();
-        if guaranteed.is_empty() || !snapshot.waiting.iter().any(|job| job.gates.is_empty() && guaranteed.contains(&job.queue.as_str())) {
+        let entitled = |row: &placement::QueueSnapshot| !row.queue.guarantee.is_empty() || row.queue.evict_by_priority;
+        if !snapshot.queues.iter().any(entitled) {
+            return None;
+        }
+        let queues: Vec<spec::Queue> = snapshot.queues.iter().map(|row| row.queue.clone()).collect();
+        let tree = spec::QueueTree::new(&queues);
+        let may_evict: BTreeSet<&str> = (0..queues.len())
+            .filter(|place| tree.path(*place).any(|above| entitled(&snapshot.queues[above])))
+            .map(|place| queues[place].name.as_str())
+            .collect();
+        if !snapshot.waiting.iter().any(|job| job.gates.is_empty() && may_evict.contains(job.queue.as_str())) {
             return None;
         }
         let runs = snapshot.running.iter().filter(|run| run.evicted.is_none());

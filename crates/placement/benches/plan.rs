@@ -37,6 +37,7 @@ fn adopt(snapshot: &mut Snapshot, policy: &Policy, now: Time) {
             run: RunId { job: job.job, attempt: 1 },
             queue: job.queue,
             user: job.user,
+            priority: 0,
             name: job.spec.name.clone(),
             grant: start.grant,
             since: now,

@@ -2,6 +2,7 @@
 
 use crate::held::{Held, OnMachine, OnQueue};
 use crate::layout::Layout;
+use crate::tree::Tree;
 use crate::{Policy, Waiting};
 use machine::{Bytes, CpuShare, DeviceClass, IsolationLevel, Vendor};
 use spec::{DeviceRequest, JobSpec, Launch, Limits, Span};
@@ -273,7 +274,7 @@ impl Demand<'_> {
     }
 
     /// The machines that could take the job beside `held`, the tightest fit first in line.
-    pub fn best_machine(&self, layouts: &[Layout], limits: &Limits, held: &Held) -> Option<usize> {
+    pub fn best_machine(&self, layouts: &[Layout], tree: &Tree, held: &Held) -> Option<usize> {
         let left = |index: usize| {
             let layout = &layouts[index];
             let idle_devices = (0..layout.machine.devices.len()).filter(|device| !held.machines[index].devices.get(*device)).count();
@@ -281,9 +282,7 @@ impl Demand<'_> {
             (idle_devices, layout.total_milli().saturating_sub(used), index)
         };
         let mut able = (0..layouts.len()).filter(|index| {
-            layouts[*index].accepts
-                && self.within_limits(*index, limits, &held.queues[self.ask.queue])
-                && self.fits(*index, &layouts[*index], &held.machines[*index])
+            layouts[*index].accepts && tree.lets(self, *index, &held.queues) && self.fits(*index, &layouts[*index], &held.machines[*index])
         });
         let first = able.next()?;
         Some(able.fold(first, |best, next| if left(next) < left(best) { next } else { best }))

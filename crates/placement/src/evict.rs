@@ -1,18 +1,25 @@
-//! Which runs end so that a job gets what its queue is guaranteed.
+//! Which runs end so that a job gets what its queue is guaranteed, or what its priority lets it take.
 //!
-//! Only a job whose queue stays within its guarantee may have runs evicted, and only runs that their own queue holds
-//! beyond its guarantee. So what is evicted can never evict in return, and nobody is pushed below what is theirs. The job's
-//! place is verified before anybody is told to end, and is its own from then on (a *claim*).
+//! By guarantee: look at the two queues, of one parent, under which the job and the run are. The job's may take what
+//! keeps it within its guarantee, and the run's, with everything below it on the way to the run, gives only what it has
+//! beyond its own. So what is evicted can never evict in return, and nobody is pushed below what is theirs. By
+//! priority: where the operator lets it ([`spec::Queue::evict_by_priority`]), a run of lower priority; the queues between
+//! it and the common one keep what they are guaranteed there too.
+//!
+//! The nearest queues give first (borrowing ends among siblings before it ends among strangers), then the lowest
+//! priority, then the least lost work. The job's place is verified before anybody is told to end, and is its own from
+//! then on (a *claim*).
 
 use crate::demand::{Ask, Demand};
 use crate::held::Holding;
 use crate::horizon::earliest;
 use crate::place::{Placed, place};
 use crate::planner::{Planner, planned_end};
+use crate::tree::Tree;
 use crate::{Blocker, Eviction, Reason, Running, Start, Waiting};
 use machine::Grant;
 use spec::{JobId, Limits, RunId, Span, Time};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Runs of one machine that are looked at for one job, cheapest first.
@@ -78,7 +85,7 @@ pub(crate) struct Evictions {
     pub new: Vec<Eviction>,
     /// Jobs that have a place and wait for its holders to end.
     pub claims: Vec<Claim>,
-    /// By queue: held by runs that are ending, and by jobs with a claim.
+    /// By queue, each with all below it: held by runs that are ending, and by jobs with a claim.
     leaving: Vec<Amount>,
     claimed: Vec<Amount>,
     /// Indices of runs.
@@ -97,6 +104,22 @@ impl Claim {
         let held_by = self.victims.iter().take(8).copied().collect();
         Reason { blocker, held_by, change: None, until: Some(self.at), never: false }
     }
+}
+
+/// Adds a holding to the sums of its queue and of those above it.
+fn add(sums: &mut [Amount], tree: &Tree, holding: &Holding) {
+    tree.path(holding.queue).for_each(|queue| sums[queue] = sums[queue].plus(Amount::of(holding)));
+}
+
+/// How a waiting job stands to the runs of one queue.
+struct Relation {
+    /// How far up the first queue is that is above both.
+    distance: usize,
+    by_guarantee: bool,
+    /// Runs of lower priority may be evicted.
+    by_priority: bool,
+    /// Queues that lose what a run of that queue holds, and keep their guarantees.
+    gives: Rc<[usize]>,
 }
 
 /// A way to make room.
@@ -121,8 +144,7 @@ impl<'a> Planner<'a> {
         self.evictions.claimed = vec![Amount::default(); queues];
         let runs = self.snapshot.running.iter().zip(self.horizon.holding_now());
         for (_, occupation) in runs.filter(|(run, _)| run.stopping) {
-            let leaving = &mut self.evictions.leaving[occupation.holding.queue];
-            *leaving = leaving.plus(Amount::of(&occupation.holding));
+            add(&mut self.evictions.leaving, &self.ground.tree, &occupation.holding);
         }
         for job in jobs {
             if let Some(grant) = claim_of(job, self) {
@@ -145,43 +167,39 @@ impl<'a> Planner<'a> {
         }
         let end = ending.iter().map(|run| planned_end(run, self.policy, self.now)).max();
         let at = end.unwrap_or(self.now).max(self.now + Span(1));
-        let claimed = &mut self.evictions.claimed[ask.queue];
-        *claimed = claimed.plus(Amount::of(&holding));
+        add(&mut self.evictions.claimed, &self.ground.tree, &holding);
         self.horizon.claim(holding, &victims, at, ask.span, &self.nothing);
         if job.gates.is_empty() {
             self.evictions.claims.push(Claim { job: job.job, at, victims: ending.iter().map(|run| run.run).collect() });
         }
     }
 
-    /// What the queue will hold when those that are ending have ended and those with a claim have started.
+    /// What the queue, with all below it, will hold when those that are ending have ended and those with a claim
+    /// have started.
     fn standing(&self, queue: usize) -> Amount {
         let held = &self.horizon.current.queues[queue];
         let held = Amount { cpu_milli: held.cpu_milli, memory: held.memory, devices: held.devices };
         held.plus(self.evictions.claimed[queue]).minus(self.evictions.leaving[queue])
     }
 
-    fn guarantee(&self, queue: usize) -> Limits {
-        self.snapshot.queues.get(queue).map_or(Limits::default(), |queue| queue.queue.guarantee)
-    }
-
-    /// Makes room for a job that its queue's guarantee covers, if that starts it sooner than waiting does.
+    /// Makes room for a job that a guarantee covers or that its priority entitles, if that starts it sooner than
+    /// waiting does.
     pub fn evict(&mut self, class: usize, job: &Waiting) -> bool {
         let demand = &self.classes[class].demand;
-        let queue = demand.ask.queue;
-        let guarantee = self.guarantee(queue);
+        let tree = &self.ground.tree;
+        let entitled = |queue: usize| !tree.guarantees[queue].is_empty() || tree.by_priority[queue];
         // A task whose array has a ceiling may lose its turn to another one, and the eviction would be for nothing.
         let bounded = job.spec.array.as_ref().is_some_and(|array| array.at_once.is_some());
-        if guarantee.is_empty() || bounded || self.classes[class].cannot_evict() || self.evictions.claims.len() >= self.policy.claims {
+        let priority = job.spec.priority;
+        if bounded || !tree.path(demand.ask.queue).any(entitled) || self.evictions.claims.len() >= self.policy.claims {
+            return false;
+        }
+        if self.classes[class].cannot_evict(priority) {
             return false;
         }
         let ways = (0..self.ground.layouts.len()).filter(|index| self.ground.layouts[*index].accepts);
-        let ways = ways.filter(|index| {
-            let ask = &demand.ask;
-            let wanted = Amount { cpu_milli: ask.cpu_milli(), memory: demand.on[*index].memory, devices: ask.device_count() };
-            covers(&guarantee, self.standing(queue), wanted)
-        });
-        let Some(way) = ways.filter_map(|index| self.way_on(index, demand)).min_by_key(|way| way.lost) else {
-            self.classes[class].give_up_evicting();
+        let Some(way) = ways.filter_map(|index| self.way_on(index, demand, priority)).min_by_key(|way| way.lost) else {
+            self.classes[class].give_up_evicting(priority);
             return false;
         };
         if earliest(&self.horizon, demand, &self.ground).is_some_and(|(at, _)| at <= way.at) {
@@ -198,55 +216,77 @@ impl<'a> Planner<'a> {
             let run = &self.snapshot.running[index];
             let end = planned_end(run, self.policy, self.now).min(self.now + run.grace.max(Span(1)));
             let holding = &self.horizon.run(index).holding;
-            let leaving = &mut self.evictions.leaving[holding.queue];
-            *leaving = leaving.plus(Amount::of(holding));
+            add(&mut self.evictions.leaving, &self.ground.tree, holding);
             self.horizon.ends_at(index, end);
             self.evictions.victims.insert(index);
             victims.push(run.run);
         }
         let layout = &self.ground.layouts[way.placed.holding.machine.unwrap_or(0)];
         let grant = way.placed.grant(&ask, layout, &self.ground.ports);
-        let claimed = &mut self.evictions.claimed[ask.queue];
-        *claimed = claimed.plus(Amount::of(&way.placed.holding));
+        add(&mut self.evictions.claimed, &self.ground.tree, &way.placed.holding);
         self.horizon.claim(Rc::new(way.placed.holding), &way.victims, way.at, ask.span, &self.nothing);
         self.evictions.claims.push(Claim { job, at: way.at, victims: victims.clone() });
         self.evictions.new.push(Eviction { job, grant, victims });
     }
 
-    /// Runs that may be evicted on a machine for a job of `queue`, least lost work first.
-    fn candidates(&self, machine: usize, queue: usize) -> Vec<usize> {
-        let mut found: Vec<(u64, usize)> = Vec::new();
+    /// How a job of `queue` that wants this much stands to the runs of another queue.
+    fn relation(&self, queue: usize, other: usize, wanted: Amount) -> Relation {
+        let tree = &self.ground.tree;
+        let meeting = tree.meeting(queue, other);
+        let covered = |mine: usize| covers(&tree.guarantees[mine], self.standing(mine), wanted);
+        Relation {
+            distance: meeting.distance,
+            by_guarantee: meeting.theirs.is_some() && meeting.mine.is_some_and(covered),
+            by_priority: meeting.at.is_some_and(|at| tree.path(at).any(|queue| tree.by_priority[queue])),
+            gives: tree.path(other).take_while(|place| Some(*place) != meeting.at).collect(),
+        }
+    }
+
+    /// Runs that may be evicted on a machine for the job, in the order in which they would go.
+    fn candidates(&self, machine: usize, demand: &Demand, priority: i32) -> Vec<(usize, Rc<[usize]>)> {
+        let queue = demand.ask.queue;
+        let ask = &demand.ask;
+        let wanted = Amount { cpu_milli: ask.cpu_milli(), memory: demand.on[machine].memory, devices: ask.device_count() };
+        let mut relations: BTreeMap<usize, Relation> = BTreeMap::new();
+        let mut found: Vec<(usize, i32, u64, usize, Rc<[usize]>)> = Vec::new();
         for (index, run) in self.snapshot.running.iter().enumerate() {
             let holding = &self.horizon.run(index).holding;
-            let elsewhere = holding.machine != Some(machine) || holding.queue == queue;
             let young = run.since + self.policy.shortest_run > self.now;
-            if !elsewhere && !young && !run.stopping && run.evicted.is_none() && !self.evictions.victims.contains(&index) {
-                found.push((lost(run, self.now), index));
+            if holding.machine != Some(machine) || young || run.stopping || run.evicted.is_some() || self.evictions.victims.contains(&index)
+            {
+                continue;
+            }
+            let relation = relations.entry(holding.queue).or_insert_with(|| self.relation(queue, holding.queue, wanted));
+            if relation.by_guarantee || (relation.by_priority && run.priority < priority) {
+                found.push((relation.distance, run.priority, lost(run, self.now), index, relation.gives.clone()));
             }
         }
         found.sort_unstable();
-        found.into_iter().take(MOST_CANDIDATES).map(|(_, index)| index).collect()
+        found.into_iter().take(MOST_CANDIDATES).map(|(_, _, _, index, gives)| (index, gives)).collect()
     }
 
-    fn way_on(&self, machine: usize, demand: &Demand) -> Option<Way> {
-        let candidates = self.candidates(machine, demand.ask.queue);
-        let grace = candidates.iter().map(|index| self.snapshot.running[*index].grace).max()?;
+    fn way_on(&self, machine: usize, demand: &Demand, priority: i32) -> Option<Way> {
+        let candidates = self.candidates(machine, demand, priority);
+        let grace = candidates.iter().map(|(index, _)| self.snapshot.running[*index].grace).max()?;
         // Long enough to cover the time until the last has ended.
         let span = Span(demand.ask.span.0.saturating_add(grace.0));
-        let limits = &self.ground.limits[demand.ask.queue];
         let fits = |without: &[usize]| {
             let peak = self.horizon.peak_without(span, without);
             let able = demand.fits(machine, &self.ground.layouts[machine], &peak.machines[machine])
-                && demand.within_limits(machine, limits, &peak.queues[demand.ask.queue]);
+                && self.ground.tree.lets(demand, machine, &peak.queues);
             able.then_some(peak)
         };
         let mut victims: Vec<usize> = Vec::new();
-        for index in candidates {
-            let holding = &self.horizon.run(index).holding;
-            let mine = victims.iter().map(|other| &self.horizon.run(*other).holding).filter(|other| other.queue == holding.queue);
-            let gone = mine.fold(Amount::of(holding), |sum, other| sum.plus(Amount::of(other)));
-            if !spares(&self.guarantee(holding.queue), self.standing(holding.queue), gone) {
+        let mut gone: BTreeMap<usize, Amount> = BTreeMap::new();
+        for (index, gives) in candidates {
+            let amount = Amount::of(&self.horizon.run(index).holding);
+            let after = |queue: &usize| gone.get(queue).copied().unwrap_or_default().plus(amount);
+            if !gives.iter().all(|queue| spares(&self.ground.tree.guarantees[*queue], self.standing(*queue), after(queue))) {
                 continue;
+            }
+            for queue in gives.iter() {
+                let before = gone.entry(*queue).or_default();
+                *before = before.plus(amount);
             }
             victims.push(index);
             if fits(&victims).is_some() {

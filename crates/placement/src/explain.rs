@@ -61,10 +61,14 @@ impl<'p, 'a> Explainer<'p, 'a> {
         let never = planner.classes[class].is_never();
         // Against an empty world for what never fits, else against what is held now.
         let held = if never { &planner.nothing } else { &planner.horizon.current };
-        let limits = &planner.ground.limits[demand.ask.queue];
+        let tree = &planner.ground.tree;
         let missing = |index: usize| {
             let lack = demand.lack(index, &layouts[index], &held.machines[index]);
-            let over = demand.over_limit(index, limits, &held.queues[demand.ask.queue]);
+            let of_queue = |queue: usize| {
+                let over = demand.over_limit(index, &tree.limits[queue], &held.queues[queue]);
+                over.into_iter().map(move |(what, limit, held)| (queue, what, limit, held))
+            };
+            let over: Vec<_> = tree.path(demand.ask.queue).flat_map(of_queue).collect();
             (lack.count() as usize + over.len(), lack, over)
         };
         let usable = (0..layouts.len()).filter(|index| layouts[*index].accepts || never);
@@ -74,7 +78,7 @@ impl<'p, 'a> Explainer<'p, 'a> {
             return vec![reason(Blocker::NoMachine)];
         };
         let mut reasons = if count == 0 { self.promised(demand) } else { self.lacking(demand, index, lack, held) };
-        reasons.extend(over.into_iter().map(|(what, limit, held)| self.over(demand, what, limit, held)));
+        reasons.extend(over.into_iter().map(|(queue, what, limit, held)| self.over(demand, queue, what, limit, held)));
         if never {
             // Nobody holds what is not there, and no end brings it.
             reasons.iter_mut().for_each(|reason| (reason.never, reason.until, reason.held_by) = (true, None, Vec::new()));
@@ -163,8 +167,9 @@ impl<'p, 'a> Explainer<'p, 'a> {
         Reason { held_by: largest(holders), until, ..reason(blocker) }
     }
 
-    fn over(&mut self, demand: &Demand, what: &'static str, limit: u64, held: u64) -> Reason {
-        let queue = demand.ask.queue;
+    /// `queue` is the job's own or one above it.
+    fn over(&mut self, demand: &Demand, queue: usize, what: &'static str, limit: u64, held: u64) -> Reason {
+        let planner = self.planner;
         let part = amount(what);
         let wanted = match what {
             "cpus" => demand.ask.cpu_milli(),
@@ -173,9 +178,9 @@ impl<'p, 'a> Explainer<'p, 'a> {
             _ => 1,
         };
         let excess = held.saturating_add(wanted).saturating_sub(limit);
-        let until = self.memory_until(excess, |holding| if holding.queue == queue { part(holding) } else { 0 });
+        let until = self.memory_until(excess, |holding| if planner.ground.tree.is_below(holding.queue, queue) { part(holding) } else { 0 });
         let name = self.planner.queues.names[queue].to_string();
-        let blocker = Blocker::QueueLimit { queue: name, what: what.into(), limit, held, limits: self.planner.ground.limits[queue] };
+        let blocker = Blocker::QueueLimit { queue: name, what: what.into(), limit, held, limits: self.planner.ground.tree.limits[queue] };
         Reason { held_by: self.holders(Dimension::Queue(queue, what)), until, ..reason(blocker) }
     }
 
@@ -187,7 +192,7 @@ impl<'p, 'a> Explainer<'p, 'a> {
         let alone = |holding: &crate::held::Holding| {
             let mut held = horizon.current.clone();
             held.take(holding);
-            demand.best_machine(&planner.ground.layouts, &planner.ground.limits[demand.ask.queue], &held).is_none()
+            demand.best_machine(&planner.ground.layouts, &planner.ground.tree, &held).is_none()
         };
         let mut blocking: Vec<(JobId, Time)> =
             in_time.clone().filter(|(_, _, holding)| alone(holding)).map(|(job, at, _)| (*job, *at)).collect();
@@ -213,8 +218,7 @@ impl<'p, 'a> Explainer<'p, 'a> {
     fn also_promised(&self, demand: &Demand) -> Option<Reason> {
         let planner = self.planner;
         let until = planner.now + demand.ask.span;
-        let limits = &planner.ground.limits[demand.ask.queue];
-        let fits = |held: &Held| demand.best_machine(&planner.ground.layouts, limits, held).is_some();
+        let fits = |held: &Held| demand.best_machine(&planner.ground.layouts, &planner.ground.tree, held).is_some();
         let mut promises: Vec<_> = planner.promises.iter().filter(|(_, at, _)| *at < until).collect();
         promises.sort_by_key(|(_, at, _)| *at);
         let (job, at, _) = promises.into_iter().find(|(_, at, holding)| {
@@ -230,7 +234,7 @@ impl<'p, 'a> Explainer<'p, 'a> {
     fn would_start(&self, ask: Ask) -> bool {
         let demand = Demand::new(ask, &self.planner.ground.layouts);
         let peak = self.planner.horizon.peak(ask.span);
-        demand.best_machine(&self.planner.ground.layouts, &self.planner.ground.limits[ask.queue], peak).is_some()
+        demand.best_machine(&self.planner.ground.layouts, &self.planner.ground.tree, peak).is_some()
     }
 
     /// The first single change that would start the job now, each tried against the whole decision.
@@ -274,8 +278,9 @@ impl<'p, 'a> Explainer<'p, 'a> {
         let ask = demand.ask;
         let peak = self.planner.horizon.peak(ask.span);
         let free = self.planner.ground.layouts[index].allocatable.saturating_sub(Bytes(peak.machines[index].memory));
-        let limit =
-            self.planner.ground.limits[ask.queue].memory.map_or(u64::MAX, |limit| limit.0.saturating_sub(peak.queues[ask.queue].memory));
+        let tree = &self.planner.ground.tree;
+        let left = |queue: usize| tree.limits[queue].memory.map(|limit| limit.0.saturating_sub(peak.queues[queue].memory));
+        let limit = tree.path(ask.queue).filter_map(left).min().unwrap_or(u64::MAX);
         let rank = free.0.min(limit) / u64::from(ask.ranks) / MEMORY_STEP * MEMORY_STEP;
         (rank > 0 && self.would_start(Ask { memory: Some(Bytes(rank)), ..ask })).then_some(Bytes(rank))
     }
@@ -316,7 +321,7 @@ impl<'p, 'a> Explainer<'p, 'a> {
                     Dimension::Cpus(machine) if holding.machine == Some(machine) => holding.cpu_milli,
                     Dimension::Memory(machine) if holding.machine == Some(machine) => holding.memory,
                     Dimension::Ports(machine) if holding.machine == Some(machine) => u64::from(holding.ports.is_some()),
-                    Dimension::Queue(queue, what) if holding.queue == queue => amount(what)(holding),
+                    Dimension::Queue(queue, what) if planner.ground.tree.is_below(holding.queue, queue) => amount(what)(holding),
                     _ => 0,
                 };
                 (amount, run.run)

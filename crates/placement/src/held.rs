@@ -1,14 +1,18 @@
 //! How much of everything is held: at one moment, or at most over a stretch of time.
 
 use crate::layout::Layout;
+use crate::tree::path;
 use machine::Grant;
 use std::cell::OnceCell;
+use std::rc::Rc;
 
 /// What all runs hold together.
 #[derive(Clone)]
 pub(crate) struct Held {
     pub machines: Vec<OnMachine>,
+    /// Of each queue and all below it.
     pub queues: Vec<OnQueue>,
+    parents: Rc<[Option<usize>]>,
 }
 
 #[derive(Clone)]
@@ -126,7 +130,7 @@ pub(crate) fn spread(nodes: &[u16], memory: u64) -> Vec<(u16, u64)> {
 }
 
 impl Held {
-    pub fn nothing(layouts: &[Layout], queues: usize, ports: &PortPlan) -> Held {
+    pub fn nothing(layouts: &[Layout], parents: Rc<[Option<usize>]>, ports: &PortPlan) -> Held {
         let machines = layouts.iter().map(|layout| OnMachine {
             cpus: vec![0; layout.cpus.len()],
             devices: Bits::new(layout.machine.devices.len()),
@@ -135,15 +139,17 @@ impl Held {
             node_memory: vec![0; layout.nodes.len()],
             room: OnceCell::new(),
         });
-        Held { machines: machines.collect(), queues: vec![OnQueue::default(); queues] }
+        Held { machines: machines.collect(), queues: vec![OnQueue::default(); parents.len()], parents }
     }
 
     pub fn take(&mut self, holding: &Holding) {
-        let queue = &mut self.queues[holding.queue];
-        queue.cpu_milli += holding.cpu_milli;
-        queue.memory = queue.memory.saturating_add(holding.memory);
-        queue.devices += holding.device_count;
-        queue.runs += 1;
+        for place in path(&self.parents, holding.queue) {
+            let queue = &mut self.queues[place];
+            queue.cpu_milli += holding.cpu_milli;
+            queue.memory = queue.memory.saturating_add(holding.memory);
+            queue.devices += holding.device_count;
+            queue.runs += 1;
+        }
         let Some(machine) = holding.machine.map(|index| &mut self.machines[index]) else { return };
         machine.room.take();
         for (cpu, milli) in &holding.cpus {
@@ -158,11 +164,13 @@ impl Held {
     }
 
     pub fn release(&mut self, holding: &Holding) {
-        let queue = &mut self.queues[holding.queue];
-        queue.cpu_milli = queue.cpu_milli.saturating_sub(holding.cpu_milli);
-        queue.memory = queue.memory.saturating_sub(holding.memory);
-        queue.devices = queue.devices.saturating_sub(holding.device_count);
-        queue.runs = queue.runs.saturating_sub(1);
+        for place in path(&self.parents, holding.queue) {
+            let queue = &mut self.queues[place];
+            queue.cpu_milli = queue.cpu_milli.saturating_sub(holding.cpu_milli);
+            queue.memory = queue.memory.saturating_sub(holding.memory);
+            queue.devices = queue.devices.saturating_sub(holding.device_count);
+            queue.runs = queue.runs.saturating_sub(1);
+        }
         let Some(machine) = holding.machine.map(|index| &mut self.machines[index]) else { return };
         machine.room.take();
         for (cpu, milli) in &holding.cpus {

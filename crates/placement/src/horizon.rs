@@ -4,7 +4,8 @@ use crate::demand::Demand;
 use crate::held::{Held, Holding, PortPlan};
 use crate::layout::Layout;
 use crate::place::{Placed, place};
-use spec::{Limits, Span, Time};
+use crate::tree::Tree;
+use spec::{Span, Time};
 use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,8 +22,7 @@ pub(crate) struct Occupation {
 /// What does not change during one decision.
 pub(crate) struct Ground<'a> {
     pub layouts: Vec<Layout<'a>>,
-    /// By queue index.
-    pub limits: Vec<Limits>,
+    pub tree: Tree,
     pub ports: PortPlan,
 }
 
@@ -85,7 +85,7 @@ impl Horizon {
     /// Where the job could start now without delaying a promise.
     pub fn fit(&self, demand: &Demand, ground: &Ground) -> Option<Placed> {
         let peak = self.peak(demand.ask.span);
-        let machine = demand.best_machine(&ground.layouts, &ground.limits[demand.ask.queue], peak)?;
+        let machine = demand.best_machine(&ground.layouts, &ground.tree, peak)?;
         Some(place(demand, machine, &ground.layouts[machine], &peak.machines[machine]))
     }
 

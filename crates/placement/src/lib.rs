@@ -15,7 +15,8 @@
 //! - `place`: where it goes: preferences only, never a refusal
 //! - `horizon`: the time ahead, with promises
 //! - `evict`: which runs end for a job whose queue is guaranteed what they hold
-//! - `order`: whose turn it is
+//! - `tree`: which queue is below which
+//! - `order`: whose turn it is, down the tree
 //! - `planner`: the stages, one after the other
 //! - `explain`, `reason`: why a job waits, as data and in words
 //!
@@ -36,6 +37,7 @@ pub mod packing;
 mod place;
 mod planner;
 mod reason;
+mod tree;
 
 pub use check::check;
 pub use model::{

@@ -32,6 +32,7 @@ pub struct Running {
     pub user: String,
     pub name: String,
     pub grant: Grant,
+    pub priority: i32,
     /// When the grant was given.
     pub since: Time,
     /// By `expect` or `limit`, whichever is earlier; `None` when the job gave neither.
@@ -152,7 +153,7 @@ pub struct Plan {
     #[serde(default)]
     pub at: Time,
     pub starts: Vec<Start>,
-    /// Runs to end so that waiting jobs get what their queues are guaranteed.
+    /// Runs to end so that waiting jobs get what their queues are guaranteed, or what their priority lets them take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evictions: Vec<Eviction>,
     /// Planned starts. The first [`Policy::reservations`] of them are kept: no start of this plan delays them.
@@ -239,7 +240,7 @@ pub enum Blocker {
         /// Why not more, a sentence each.
         missing: Vec<String>,
     },
-    /// The limit of the queue, named as in its file ("cpus", "memory", "devices", "runs"). `limit` and `held` are
+    /// The limit of the job's queue, or of one above it, named as in its file ("cpus", "memory", "devices", "runs"). `limit` and `held` are
     /// thousandths of a CPU, bytes, devices or runs.
     QueueLimit {
         queue: String,

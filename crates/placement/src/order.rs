@@ -1,9 +1,11 @@
 //! Who is considered first.
 
 use crate::demand::Ask;
+use crate::tree::path;
 use spec::{JobId, Limits, Span, Time};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::rc::Rc;
 
 /// What all machines have together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,55 +70,85 @@ impl Portion {
 /// A queue in line: whether it has what it is guaranteed, its share, and the job that it would be served for.
 type Turn = (bool, u64, Time, JobId, usize);
 
-/// Hands out jobs: always from the queue that holds least for its weight, counting what the jobs handed out before
-/// would hold, so that queues take turns even when nothing fits.
+/// Hands out jobs: down the tree, always from the queue that holds least for its weight among those of one parent,
+/// counting what the jobs handed out before would hold, so that queues take turns even when nothing fits.
 pub(crate) struct Order {
     totals: Totals,
     tickets: Vec<Ticket>,
+    /// Of each queue and all below it.
     portions: Vec<Portion>,
+    parents: Rc<[Option<usize>]>,
     /// Next ticket of each queue, and one past its last.
     cursors: Vec<(usize, usize)>,
-    line: BinaryHeap<Reverse<Turn>>,
-    /// The queue of the job handed out last, not yet back in line.
+    /// The queues in line below each queue, and, last, those at the top. Only queues with a job to hand out are in line.
+    lines: Vec<BinaryHeap<Reverse<Turn>>>,
+    /// The queue of the job handed out last: it and those above it are not in line until the next is asked for.
     out: Option<usize>,
+    /// Entries in all lines.
+    entries: usize,
+    begun: bool,
 }
 
 impl Order {
-    pub fn new(mut tickets: Vec<Ticket>, portions: Vec<Portion>, totals: Totals) -> Order {
+    pub fn new(mut tickets: Vec<Ticket>, portions: Vec<Portion>, parents: Rc<[Option<usize>]>, totals: Totals) -> Order {
         tickets.sort_unstable();
         let cursors: Vec<(usize, usize)> = (0..portions.len())
             .map(|queue| (tickets.partition_point(|ticket| ticket.queue < queue), tickets.partition_point(|ticket| ticket.queue <= queue)))
             .collect();
-        let mut order = Order { totals, tickets, portions, cursors, line: BinaryHeap::new(), out: None };
-        (0..order.portions.len()).for_each(|queue| order.enter(queue));
-        order
+        let lines = vec![BinaryHeap::new(); portions.len() + 1];
+        Order { totals, tickets, portions, parents, cursors, lines, out: None, entries: 0, begun: false }
     }
 
     /// Whether the order depends on what was handed out.
     pub fn takes_turns(&self) -> bool {
-        !self.line.is_empty()
+        self.entries > 0
     }
 
+    /// The first entries, children before their parents: not before what is charged beforehand has been.
+    fn begin(&mut self) {
+        self.begun = true;
+        let mut queues: Vec<usize> = (0..self.portions.len()).collect();
+        queues.sort_by_key(|queue| Reverse(path(&self.parents, *queue).count()));
+        queues.into_iter().for_each(|queue| self.enter(queue));
+    }
+
+    /// Puts a queue that has a job to hand out, itself or below it, into the line of its parent.
     fn enter(&mut self, queue: usize) {
         let (next, end) = self.cursors[queue];
-        if next < end {
-            let ticket = &self.tickets[next];
-            let portion = &self.portions[queue];
-            self.line.push(Reverse((portion.has_its_own(), portion.share(&self.totals), ticket.submitted, ticket.job, queue)));
-        }
+        let own = (next < end).then(|| (self.tickets[next].submitted, self.tickets[next].job));
+        let below = self.lines[queue].peek().map(|Reverse((_, _, submitted, job, _))| (*submitted, *job));
+        // A queue with others below it holds no jobs of its own; were there any, they would go first.
+        let Some((submitted, job)) = own.or(below) else { return };
+        let portion = &self.portions[queue];
+        let turn = (portion.has_its_own(), portion.share(&self.totals), submitted, job, queue);
+        let line = self.parents[queue].unwrap_or(self.portions.len());
+        self.lines[line].push(Reverse(turn));
+        self.entries += 1;
     }
 
     /// Index of the next job to consider.
     pub fn next(&mut self) -> Option<usize> {
+        if !self.begun {
+            self.begin();
+        }
         if let Some(queue) = self.out.take() {
-            if self.line.is_empty() {
+            if !self.takes_turns() {
                 // Nobody else waits: no share to compare.
                 return self.hand_out(queue);
             }
-            self.enter(queue);
+            let parents = self.parents.clone();
+            path(&parents, queue).for_each(|queue| self.enter(queue));
         }
-        let Reverse((_, _, _, _, queue)) = self.line.pop()?;
-        self.hand_out(queue)
+        let mut line = self.portions.len();
+        loop {
+            let Reverse((_, _, _, _, queue)) = self.lines[line].pop()?;
+            self.entries -= 1;
+            let (next, end) = self.cursors[queue];
+            if next < end {
+                return self.hand_out(queue);
+            }
+            line = queue;
+        }
     }
 
     fn hand_out(&mut self, queue: usize) -> Option<usize> {
@@ -130,12 +162,14 @@ impl Order {
         Some(index)
     }
 
-    /// Counts a job as held by its queue.
+    /// Counts a job as held by its queue and all above it.
     pub fn charge(&mut self, ask: &Ask, memory: u64) {
-        let portion = &mut self.portions[ask.queue];
-        portion.cpu_milli = portion.cpu_milli.saturating_add(ask.cpu_milli());
-        portion.memory = portion.memory.saturating_add(memory);
-        portion.devices = portion.devices.saturating_add(ask.device_count());
+        for queue in path(&self.parents, ask.queue) {
+            let portion = &mut self.portions[queue];
+            portion.cpu_milli = portion.cpu_milli.saturating_add(ask.cpu_milli());
+            portion.memory = portion.memory.saturating_add(memory);
+            portion.devices = portion.devices.saturating_add(ask.device_count());
+        }
     }
 }
 
@@ -154,12 +188,17 @@ mod tests {
     }
 
     fn served(tickets: Vec<Ticket>, portions: Vec<Portion>) -> Vec<usize> {
+        let flat = vec![None; portions.len()];
+        served_in_tree(tickets, portions, flat)
+    }
+
+    fn served_in_tree(tickets: Vec<Ticket>, portions: Vec<Portion>, parents: Vec<Option<usize>>) -> Vec<usize> {
         let queues: Vec<usize> = {
             let mut by_index: Vec<_> = tickets.iter().map(|ticket| (ticket.index, ticket.queue)).collect();
             by_index.sort_unstable();
             by_index.into_iter().map(|(_, queue)| queue).collect()
         };
-        let mut order = Order::new(tickets, portions, TOTALS);
+        let mut order = Order::new(tickets, portions, parents.into(), TOTALS);
         let mut served = Vec::new();
         while let Some(index) = order.next() {
             order.charge(&ask(queues[index], 1000), 0);
@@ -196,6 +235,31 @@ mod tests {
         let portions =
             vec![Portion { weight: 1, ..Portion::default() }, Portion { cpu_milli: 3000, weight: 1, guarantee, ..Portion::default() }];
         assert_eq!(served(tickets, portions), [2, 3, 0, 1, 4]);
+    }
+
+    /// Two teams of one lab and one guest: the lab's turn is shared by its teams, by their weights.
+    #[test]
+    fn shares_are_divided_down_the_tree() {
+        let parents = vec![None, Some(0), Some(0), None];
+        let weights = [1, 1, 3, 1].map(|weight| Portion { weight, ..Portion::default() }).to_vec();
+        let of = |queue: usize, from: u64| (from..from + 6).map(move |n| ticket(queue, 0, n, n));
+        let tickets: Vec<Ticket> = of(1, 0).chain(of(2, 6)).chain(of(3, 12)).collect();
+        let first: Vec<usize> = served_in_tree(tickets.clone(), weights.clone(), parents.clone()).into_iter().take(8).collect();
+        let count = |from: usize| first.iter().filter(|index| (from..from + 6).contains(*index)).count();
+        assert_eq!((count(0), count(6), count(12)), (1, 3, 4), "{first:?}");
+        let mut all = served_in_tree(tickets, weights, parents);
+        all.sort_unstable();
+        assert_eq!(all, (0..18).collect::<Vec<_>>());
+    }
+
+    /// Whatever the tree, every job is handed out once.
+    #[test]
+    fn jobs_of_a_queue_with_queues_below_are_not_lost() {
+        let tickets = vec![ticket(0, 0, 0, 0), ticket(1, 0, 1, 1), ticket(0, 0, 2, 2), ticket(2, 0, 3, 3)];
+        let portions = vec![Portion { weight: 1, ..Portion::default() }; 3];
+        let mut all = served_in_tree(tickets, portions, vec![None, Some(0), Some(1)]);
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3]);
     }
 
     #[test]

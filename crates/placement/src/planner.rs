@@ -7,8 +7,9 @@ use crate::held::{Held, Holding, PortPlan};
 use crate::horizon::{Ground, Horizon, Occupation, Walk, earliest};
 use crate::layout::Layout;
 use crate::order::{Order, Portion, Ticket, Totals};
+use crate::tree::Tree;
 use crate::{Blocker, Gate, Plan, Policy, Reason, Reservation, Running, Snapshot, Start, Waiting, WhatIf};
-use spec::{JobId, Limits, Span, Time};
+use spec::{JobId, Span, Time};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -49,8 +50,8 @@ struct Scope {
 pub(crate) struct Class<'a> {
     pub demand: Demand<'a>,
     standing: Standing,
-    /// No eviction makes room for it; not asked again during a decision.
-    hopeless: bool,
+    /// No eviction makes room for such a job of this priority or less; not asked again during a decision.
+    hopeless: Option<i32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -195,15 +196,14 @@ impl<'a> Planner<'a> {
             from: now.min(run.since),
             end: planned_end(run, policy, now),
         });
-        let nothing = Held::nothing(&layouts, queues.names.len(), &ports);
+        let tree = Tree::new(snapshot, queues.names.len());
+        let nothing = Held::nothing(&layouts, tree.parents.clone(), &ports);
         let horizon = Horizon::new(now, nothing.clone(), running.collect());
-        let mut limits: Vec<Limits> = snapshot.queues.iter().map(|queue| queue.queue.limits).collect();
-        limits.resize(queues.names.len(), Limits::default());
         Planner {
             snapshot,
             policy,
             now,
-            ground: Ground { layouts, limits, ports },
+            ground: Ground { layouts, tree, ports },
             queues,
             nothing,
             horizon,
@@ -221,15 +221,19 @@ impl<'a> Planner<'a> {
             totals.memory = totals.memory.saturating_add(layout.allocatable.0);
             totals.devices += layout.machine.devices.iter().filter(|device| device.health.is_ready()).count() as u64;
         }
+        let tree = &self.ground.tree;
+        let mut used = vec![0u64; self.queues.names.len()];
+        for (place, queue) in self.snapshot.queues.iter().enumerate() {
+            tree.path(place).for_each(|above| used[above] = used[above].saturating_add(queue.recent_usage));
+        }
         let portion = |queue: usize| {
             let held = &self.horizon.current.queues[queue];
-            let (weight, usage) = self.snapshot.queues.get(queue).map_or((1, 0), |queue| (queue.queue.weight, queue.recent_usage));
-            let recent = Portion::recent_of(usage, self.policy.usage_half_life, &totals);
-            let guarantee = self.snapshot.queues.get(queue).map(|queue| queue.queue.guarantee).unwrap_or_default();
+            let weight = self.snapshot.queues.get(queue).map_or(1, |queue| queue.queue.weight);
+            let recent = Portion::recent_of(used[queue], self.policy.usage_half_life, &totals);
             let (cpu_milli, memory, devices) = (held.cpu_milli, held.memory, held.devices);
-            Portion { cpu_milli, memory, devices, recent, weight: u64::from(weight), guarantee }
+            Portion { cpu_milli, memory, devices, recent, weight: u64::from(weight), guarantee: tree.guarantees[queue] }
         };
-        Order::new(tickets, (0..self.queues.names.len()).map(portion).collect(), totals)
+        Order::new(tickets, (0..self.queues.names.len()).map(portion).collect(), tree.parents.clone(), totals)
     }
 
     fn class(&mut self, ask: Ask<'a>) -> usize {
@@ -244,7 +248,7 @@ impl<'a> Planner<'a> {
         }
         let demand = Demand::new(ask, &self.ground.layouts);
         let standing = if self.possible(&demand) { Standing::Open } else { Standing::Never };
-        self.classes.push(Class { demand, standing, hopeless: false });
+        self.classes.push(Class { demand, standing, hopeless: None });
         self.known.insert(ask, self.classes.len() - 1);
         self.classes.len() - 1
     }
@@ -252,18 +256,17 @@ impl<'a> Planner<'a> {
     /// Whether the job could start if nothing else were there. True too where only a machine that accepts nothing
     /// at the moment could hold it.
     fn possible(&self, demand: &Demand) -> bool {
-        let (queue, layouts) = (demand.ask.queue, &self.ground.layouts);
+        let layouts = &self.ground.layouts;
         let able = |index: usize| {
-            demand.fits(index, &layouts[index], &self.nothing.machines[index])
-                && demand.within_limits(index, &self.ground.limits[queue], &self.nothing.queues[queue])
+            demand.fits(index, &layouts[index], &self.nothing.machines[index]) && self.ground.tree.lets(demand, index, &self.nothing.queues)
         };
         layouts.is_empty() || (0..layouts.len()).any(able)
     }
 
-    /// Whether the job's own queue lets it start beside what is held now and promised within its time.
+    /// Whether the job's own queue, and those above it, let it start beside what is held now and promised within its time.
     fn within_queue(&self, demand: &Demand) -> bool {
-        let held = &self.horizon.peak(demand.ask.span).queues[demand.ask.queue];
-        (0..demand.on.len()).any(|index| demand.within_limits(index, &self.ground.limits[demand.ask.queue], held))
+        let held = &self.horizon.peak(demand.ask.span).queues;
+        (0..demand.on.len()).any(|index| self.ground.tree.lets(demand, index, held))
     }
 
     /// Starts what fits, in order, and promises a time to the first that do not.
@@ -389,12 +392,12 @@ impl<'a> Planner<'a> {
 }
 
 impl Class<'_> {
-    pub fn cannot_evict(&self) -> bool {
-        self.hopeless || self.is_never()
+    pub fn cannot_evict(&self, priority: i32) -> bool {
+        self.hopeless.is_some_and(|least| priority <= least) || self.is_never()
     }
 
-    pub fn give_up_evicting(&mut self) {
-        self.hopeless = true;
+    pub fn give_up_evicting(&mut self, priority: i32) {
+        self.hopeless = Some(self.hopeless.map_or(priority, |least| least.max(priority)));
     }
 
     pub fn is_never(&self) -> bool {

@@ -156,7 +156,7 @@ const BREAKS: &[(&str, &str, Break)] = &[
         plan.evictions.push(again);
     }),
     ("a victim that ends already", "eviction", |_, snapshot, _| snapshot.running[0].stopping = true),
-    ("a victim of the same queue", "eviction", |_, snapshot, _| snapshot.running[0].queue = "nlp".into()),
+    ("a victim of the same queue", "guarantee", |_, snapshot, _| snapshot.running[0].queue = "nlp".into()),
     ("a victim that began just now", "eviction", |_, snapshot, _| snapshot.running[0].since = NOW),
     ("a longer shortest run", "eviction", |_, _, policy| policy.shortest_run = Span::hours(9)),
     ("too many at a time", "eviction", |_, _, policy| policy.claims = 0),

@@ -3,7 +3,7 @@
 mod world;
 
 use machine::{Bytes, CpuShare, Machine};
-use placement::{MachineSnapshot, Plan, Policy, Running, Snapshot, Waiting, check, plan, what_if};
+use placement::{MachineSnapshot, Plan, Policy, QueueSnapshot, Running, Snapshot, Waiting, check, plan, what_if};
 use proptest::prelude::*;
 use spec::{Launch, Limits, RunId, Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,6 +132,7 @@ impl Story {
                 queue: job.queue,
                 user: job.user,
                 name: job.spec.name.clone(),
+                priority: job.spec.priority,
                 grant: start.grant.clone(),
                 since: self.now,
                 expected_end: job.spec.expect.map(|span| self.now + span),
@@ -322,6 +323,48 @@ fn guaranteed() -> impl Strategy<Value = [Limits; 3]> {
     }))
 }
 
+/// What is put above and below the three queues: how they hang together, the limits of a queue above, and who evicts
+/// by priority.
+#[derive(Clone, Debug)]
+struct Trees {
+    shape: usize,
+    limits: Limits,
+    by_priority: [bool; 5],
+}
+
+fn trees() -> impl Strategy<Value = Trees> {
+    (0usize..5, limits(), any::<[bool; 5]>()).prop_map(|(shape, limits, by_priority)| Trees { shape, limits, by_priority })
+}
+
+impl Trees {
+    /// Names of the queues that hold jobs.
+    fn grow(&self, queues: &mut Vec<QueueSnapshot>) -> Vec<String> {
+        // Parents of `default`, `nlp`, `vision`, and of the two queues put to them.
+        let shapes: [[Option<&str>; 5]; 5] = [
+            [None, None, None, None, None],
+            [None, Some("lab"), Some("lab"), None, None],
+            [None, Some("lab"), Some("team"), None, Some("lab")],
+            [Some("lab"), Some("team"), Some("team"), None, None],
+            [None, Some("vision"), Some("lab"), None, Some("vision")],
+        ];
+        let above = queue("lab", 2, self.limits);
+        queues.extend([above, queue("team", 1, Limits::default())]);
+        for ((row, parent), by_priority) in queues.iter_mut().zip(shapes[self.shape]).zip(self.by_priority) {
+            row.queue.parent = parent.map(str::to_owned);
+            row.queue.evict_by_priority = by_priority;
+        }
+        let known: Vec<spec::Queue> = queues.iter().map(|row| row.queue.clone()).collect();
+        // A queue above is guaranteed what those below it are together, or the file would not be taken.
+        let tree = spec::QueueTree::new(&known);
+        for (place, row) in queues.iter_mut().enumerate() {
+            if tree.has_children(place) {
+                row.queue.guarantee = Limits::default();
+            }
+        }
+        known.iter().enumerate().filter(|(place, _)| !tree.has_children(*place)).map(|(_, queue)| queue.name.clone()).collect()
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
@@ -333,6 +376,7 @@ proptest! {
         guarantees in guaranteed(),
         policy in policies(),
         limits in limits(),
+        tree in trees(),
         rounds in proptest::collection::vec((proptest::collection::vec(asked(), 0..8), 0u64..60, any::<u64>()), 1..12),
     ) {
         let policy = Policy { shortest_run: Span::minutes(5), ..policy };
@@ -346,6 +390,7 @@ proptest! {
                 known
             })
             .collect();
+        let leaves = tree.grow(&mut story.snapshot.queues);
         let mut claims: BTreeMap<u64, machine::Grant> = BTreeMap::new();
         let mut number = 0;
         let quiet = (0..40).map(|_| (vec![], 7, 0));
@@ -355,7 +400,7 @@ proptest! {
                 .map(|asked| {
                     number += 1;
                     let mut job = waiting(number, asked, false);
-                    job.queue = ["default", "nlp", "vision"][(fate >> (number % 61)) as usize % 3].into();
+                    job.queue = leaves[(fate >> (number % 61)) as usize % leaves.len()].clone();
                     job
                 })
                 .collect();

@@ -41,6 +41,6 @@ pub use report::{
 pub use sbatch::{
     Sbatch, SbatchContext, ScriptPlace, Step, find_script, is_batch_script, job_id_of_slurm, read_sbatch, read_srun, slurm_time,
 };
-pub use tenant::{Limits, Queue};
+pub use tenant::{Limits, Queue, QueueTree, TreeError, check_tree};
 pub use time::{Span, Time};
 pub use words::parse_signal;

@@ -17,7 +17,7 @@ pub fn run(place: &Place, queues: Queues) -> Result<ExitCode, Failure> {
     let mut table = listing::table(["QUEUE", "TENANT", "SHARE", "RUNNING", "WAITING", "CPUS", "MEMORY", "DEVICES", "GUARANTEE", "LIMITS"]);
     for view in &views {
         table.add_row([
-            view.queue.name.clone(),
+            format!("{}{}", "  ".repeat(view.depth as usize), view.queue.name),
             view.queue.tenant.clone(),
             format!("{:.0}%", f64::from(view.share_permille) / 10.0),
             view.running.to_string(),

@@ -55,7 +55,7 @@ pub fn print_run(out: &mut impl Write, run: &RunView) -> io::Result<()> {
     let now = moment::now();
     writeln!(out, "run {}  {}", run.run, run.state)?;
     if let Some(job) = run.evicted_for {
-        writeln!(out, "  gives way to job {job}, whose queue is guaranteed what it holds; waits again, with no attempt lost")?;
+        writeln!(out, "  gives way to job {job}; waits again, with no attempt lost")?;
     }
     let grant = &run.grant;
     for (index, part) in grant.ranks.iter().enumerate() {

@@ -24,7 +24,24 @@ impl State {
             name: name.to_owned(),
             known: self.queues.iter().map(|queue| queue.name.as_str()).collect::<Vec<_>>().join(", "),
         })?;
-        if may_submit(queue, owner) { Ok(queue) } else { Err(Refusal::NotYourQueue { user: owner.user.clone(), queue: name.to_owned() }) }
+        let below: Vec<&str> =
+            self.queues.iter().filter(|other| other.parent.as_deref() == Some(name)).map(|other| other.name.as_str()).collect();
+        if !below.is_empty() {
+            return Err(Refusal::QueueAbove { queue: name.to_owned(), below: below.join(", ") });
+        }
+        if self.may_submit(queue, owner) {
+            Ok(queue)
+        } else {
+            Err(Refusal::NotYourQueue { user: owner.user.clone(), queue: name.to_owned() })
+        }
+    }
+
+    /// A queue that names nobody lets in whom the queue above it lets in, and at the top everybody.
+    fn may_submit(&self, queue: &Queue, owner: &Identity) -> bool {
+        let above = |queue: &&Queue| self.queues.iter().find(|other| queue.parent.as_ref() == Some(&other.name));
+        // Bounded: a state keeps no circle, and a saved one is not trusted to.
+        let way = std::iter::successors(Some(queue), above).take(self.queues.len());
+        way.filter_map(|queue| lets_in(queue, owner)).next().unwrap_or(true)
     }
 
     /// What of `after` is still open, and the first dependency that can never be met any more.
@@ -129,10 +146,11 @@ fn ids(number: u64, spec: &JobSpec) -> Result<Vec<JobId>, Refusal> {
     }
 }
 
-/// Empty lists let everybody in; root is let in everywhere. A group is named by its number here: names are
-/// turned into numbers where the queues are read, because only the machine knows them.
-fn may_submit(queue: &Queue, owner: &Identity) -> bool {
-    let everybody = queue.users.is_empty() && queue.groups.is_empty();
+/// Who is named lets in; root is let in everywhere. A group is named by its number here: names are turned into numbers
+/// where the queues are read, because only the machine knows them. `None`: the queue names nobody.
+fn lets_in(queue: &Queue, owner: &Identity) -> Option<bool> {
+    let names_nobody = queue.users.is_empty() && queue.groups.is_empty();
     let in_group = |group: &String| group.parse::<u32>().is_ok_and(|gid| gid == owner.gid || owner.groups.contains(&gid));
-    everybody || owner.uid == 0 || queue.users.contains(&owner.user) || queue.groups.iter().any(in_group)
+    let named = || owner.uid == 0 || queue.users.contains(&owner.user) || queue.groups.iter().any(in_group);
+    (!names_nobody).then(named)
 }

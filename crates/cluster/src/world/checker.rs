@@ -130,7 +130,15 @@ impl Checker {
                 if let Some(at_once) = spec.array.as_ref().and_then(|array| array.at_once).filter(|at_once| *running > *at_once) {
                     return broken("an array keeps its ceiling", format!("{running} tasks of {} execute, {at_once} may", run.job.number));
                 }
-                *queues.entry(spec.queue.as_deref().unwrap_or("default")).or_default() += 1;
+                let mut queue = spec.queue.as_deref();
+                *queues.entry(queue.unwrap_or("default")).or_default() += 1;
+                // What is above counts what is below.
+                while let Some(above) =
+                    disk.shadow.queues().iter().find(|row| Some(row.name.as_str()) == queue).and_then(|row| row.parent.as_deref())
+                {
+                    *queues.entry(above).or_default() += 1;
+                    queue = Some(above);
+                }
             }
         }
         for queue in disk.shadow.queues() {

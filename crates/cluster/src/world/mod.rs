@@ -435,13 +435,16 @@ impl World {
     }
 }
 
-/// The queues of every simulated world.
+/// The queues of every simulated world: one alone, and a lab with two teams, in one of which priority evicts.
 fn queues() -> Vec<Queue> {
+    let lab = Queue { name: "lab".into(), limits: Limits { runs: Some(3), ..Limits::default() }, weight: 2, ..Queue::default() };
     let small = Queue {
         name: "small".into(),
+        parent: Some("lab".into()),
         limits: Limits { runs: Some(2), ..Limits::default() },
         guarantee: Limits { cpus: Some(3), ..Limits::default() },
         ..Queue::default()
     };
-    vec![Queue::default(), small]
+    let ranked = Queue { name: "ranked".into(), parent: Some("lab".into()), evict_by_priority: true, ..Queue::default() };
+    vec![Queue::default(), lab, small, ranked]
 }

@@ -143,7 +143,7 @@ fn random_spec(random: &mut Random, number: u64, largest: u32, gpus: bool, all: 
         spec.array = Some(Array { ranges: vec![(0, last)], at_once });
     }
     if random.chance(200) {
-        spec.queue = Some("small".into());
+        spec.queue = Some(if random.chance(500) { "small" } else { "ranked" }.into());
     }
     if random.chance(100) {
         spec.notify = Some(Notify { on: vec![NotifyOn::Running, NotifyOn::Failed], command: vec!["notify".into()] });

@@ -199,7 +199,9 @@ impl Story {
         let limits = Limits { runs: words.get("runs")?, cpus: words.get("cpus")?, ..Limits::default() };
         self.queues.retain(|queue| queue.name != name);
         let guarantee = Limits { cpus: words.get("cpus-guaranteed")?, ..Limits::default() };
-        self.queues.push(Queue { name, limits, weight: words.get("weight")?.unwrap_or(1), guarantee, ..Queue::default() });
+        let (parent, weight) = (words.get("parent")?, words.get("weight")?.unwrap_or(1));
+        let evict_by_priority = words.plain.contains(&"evicts-by-priority");
+        self.queues.push(Queue { name, parent, limits, weight, guarantee, evict_by_priority, ..Queue::default() });
         self.step(vec![Input::Queues { queues: self.queues.clone() }]);
         Ok(())
     }

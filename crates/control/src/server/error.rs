@@ -68,10 +68,12 @@ pub fn refusal(refusal: &Refusal) -> ErrorBody {
         Refusal::AlreadyEnded { .. } | Refusal::KeyUsed { .. } => (ErrorKind::Conflict, None),
         Refusal::NoSuchQueue { .. } => (ErrorKind::Input, Some("`ashlar queues` lists them")),
         Refusal::NotYourQueue { .. } => (ErrorKind::Denied, Some("ask an administrator, or name another queue")),
+        Refusal::QueueAbove { .. } => (ErrorKind::Input, Some("name one of those below; `ashlar queues` shows the tree")),
         Refusal::NoSuchDependency(_) => (ErrorKind::Input, Some("`ashlar jobs` lists yours")),
         Refusal::NoSuchMachine { .. } => (ErrorKind::NotFound, Some("`ashlar status` lists them")),
         Refusal::MachineThere(_) => (ErrorKind::Conflict, Some("stop its node first; its runs end by themselves or by `ashlar cancel`")),
         Refusal::QueueInUse { .. } => (ErrorKind::Conflict, Some("cancel the jobs or let them end first")),
+        Refusal::QueueHasJobs { .. } => (ErrorKind::Conflict, Some("put a queue below for its jobs, or let them end first")),
         Refusal::TooManyJobs { .. } => {
             (ErrorKind::Conflict, Some("wait until some have ended, or cancel some; an array counts each of its tasks"))
         }

@@ -202,6 +202,22 @@ fn queues_count_what_runs_and_waits() {
 }
 
 #[test]
+fn a_queue_above_counts_what_is_below_it() {
+    let mut state = small_world();
+    let guarantee = spec::Limits { cpus: Some(3), ..spec::Limits::default() };
+    let below =
+        |name: &str, weight, guarantee| Queue { name: name.into(), parent: Some("lab".into()), weight, guarantee, ..Queue::default() };
+    let top = Queue { name: "lab".into(), weight: 3, ..Queue::default() };
+    let queues = vec![below("nlp", 1, guarantee), Queue::default(), top, below("vision", 2, spec::Limits::default())];
+    let _ = state.apply(&Command::Queues { queues, at: Time(12) }).unwrap();
+    let views = queue_views(&state, str::to_owned);
+    let rows: Vec<(&str, u32, u32)> = views.iter().map(|view| (view.queue.name.as_str(), view.depth, view.share_permille)).collect();
+    assert_eq!(rows, [("default", 0, 250), ("lab", 0, 750), ("nlp", 1, 250), ("vision", 1, 500)]);
+    assert_eq!(views[1].queue.guarantee, guarantee, "of those below");
+    assert_eq!((views[0].running, views[1].running), (1, 0));
+}
+
+#[test]
 fn an_ended_job_says_how_and_a_waiting_one_why() {
     let mut job = sample_job(7, 1000);
     assert_eq!(job_row(&job, Some("all CPUs are held".into())).note.as_deref(), Some("all CPUs are held"));

@@ -1,9 +1,10 @@
 //! Whether each eviction is one that may be, and makes room for a start that is possible.
 
 use super::Found;
-use crate::{Plan, Policy, Running, Snapshot, Start, Waiting};
+use super::tree::{Parts, Tree};
+use crate::{Eviction, Plan, Policy, Running, Snapshot, Start, Waiting};
 use machine::Grant;
-use spec::{JobId, Limits, RunId};
+use spec::{JobId, RunId};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy, waiting: &BTreeMap<JobId, &Waiting>, found: &mut Found) {
@@ -45,16 +46,13 @@ pub(super) fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy, waiting: 
     if claims + plan.evictions.len() > policy.claims.max(claims) {
         found.add("eviction", format!("{} jobs have runs evicted at a time", claims + plan.evictions.len()));
     }
-    guarantees(plan, snapshot, waiting, &victims, found);
+    Standings::before(plan, snapshot, waiting).judge(plan, &runs, waiting, found);
 }
 
 fn may_be_evicted(run: &Running, job: &Waiting, grant: &Grant, plan: &Plan, policy: &Policy, found: &mut Found) {
     let id = run.run;
     if run.stopping || run.evicted.is_some() {
         found.add("eviction", format!("run {id} is evicted and ends already"));
-    }
-    if run.queue == job.queue {
-        found.add("eviction", format!("run {id} is evicted for a job of its own queue"));
     }
     if run.grant.machine != grant.machine {
         found.add("eviction", format!("run {id} is evicted on another machine than job {} gets", job.job));
@@ -83,50 +81,95 @@ fn claims_are_kept(plan: &Plan, snapshot: &Snapshot, found: &mut Found) {
 /// CPUs in thousandths, bytes, devices.
 type Sum = [u128; 3];
 
-fn add(sum: &mut Sum, grant: &Grant) {
-    sum[0] += u128::from(grant.cpu_milli());
-    sum[1] += u128::from(grant.memory.0);
-    sum[2] += grant.devices().count() as u128;
+fn amount(grant: &Grant) -> Sum {
+    [u128::from(grant.cpu_milli()), u128::from(grant.memory.0), grant.devices().count() as u128]
 }
 
-fn guaranteed(limits: &Limits) -> [Option<u128>; 3] {
-    [limits.cpus.map(|cpus| u128::from(cpus) * 1000), limits.memory.map(|memory| u128::from(memory.0)), limits.devices.map(u128::from)]
+/// What each queue holds, with those below it, as one eviction after the other is carried out.
+struct Standings<'a> {
+    tree: Tree<'a>,
+    /// Runs that stay, and places that are kept.
+    stays: BTreeMap<&'a str, Sum>,
+    /// Started by the plan.
+    started: BTreeMap<&'a str, Sum>,
 }
 
-/// Who has runs evicted stays within its guarantee; who loses runs keeps its own.
-fn guarantees(plan: &Plan, snapshot: &Snapshot, waiting: &BTreeMap<JobId, &Waiting>, victims: &BTreeSet<RunId>, found: &mut Found) {
-    for queue in &snapshot.queues {
-        let name = &queue.queue.name;
-        let of_queue = |job: &JobId| waiting.get(job).is_some_and(|job| job.queue == *name);
-        let (mut stays, mut gone, mut gained, mut started) = (Sum::default(), Sum::default(), Sum::default(), Sum::default());
-        for run in snapshot.running.iter().filter(|run| run.queue == *name) {
-            match victims.contains(&run.run) {
-                true => add(&mut gone, &run.grant),
-                false if run.stopping => {}
-                false => add(&mut stays, &run.grant),
+impl<'a> Standings<'a> {
+    fn before(plan: &'a Plan, snapshot: &'a Snapshot, waiting: &BTreeMap<JobId, &'a Waiting>) -> Standings<'a> {
+        let mut all = Standings { tree: Tree::new(snapshot), stays: BTreeMap::new(), started: BTreeMap::new() };
+        for run in snapshot.running.iter().filter(|run| !run.stopping) {
+            book(&all.tree, &mut all.stays, &run.queue, &run.grant, true);
+        }
+        for job in &snapshot.waiting {
+            if let Some(grant) = &job.claim {
+                book(&all.tree, &mut all.stays, &job.queue, grant, true);
             }
         }
-        snapshot
-            .waiting
-            .iter()
-            .filter(|job| job.queue == *name)
-            .filter_map(|job| job.claim.as_ref())
-            .for_each(|grant| add(&mut stays, grant));
-        let claimed = |job: &JobId| waiting.get(job).is_some_and(|job| job.claim.is_some());
-        plan.starts.iter().filter(|start| of_queue(&start.job) && !claimed(&start.job)).for_each(|start| add(&mut started, &start.grant));
-        plan.evictions.iter().filter(|eviction| of_queue(&eviction.job)).for_each(|eviction| add(&mut gained, &eviction.grant));
-        let own = guaranteed(&queue.queue.guarantee);
-        for (part, own) in own.iter().enumerate().filter_map(|(part, own)| own.map(|own| (part, own))) {
-            if gained[part] > 0 && stays[part] + gained[part] > own {
-                found.add("guarantee", format!("runs are evicted so that queue '{name}' holds more than it is guaranteed"));
-            }
-            if gone[part] > 0 && stays[part] + started[part] + gained[part] < own {
-                found.add("guarantee", format!("runs of queue '{name}' are evicted and it keeps less than it is guaranteed"));
+        for start in &plan.starts {
+            if let Some(job) = waiting.get(&start.job).filter(|job| job.claim.is_none()) {
+                book(&all.tree, &mut all.started, &job.queue, &start.grant, true);
             }
         }
-        let decisive = if gained[2] > 0 { own[2] } else { own[0] };
-        if gained[0] > 0 && decisive.is_none() {
-            found.add("guarantee", format!("runs are evicted for queue '{name}', which is guaranteed nothing of the kind"));
+        all
+    }
+
+    fn held(&self, queue: &str) -> Sum {
+        self.stays.get(queue).copied().unwrap_or_default()
+    }
+
+    /// Every victim must be owed to a guarantee, or be of lower priority where that counts.
+    fn judge(mut self, plan: &'a Plan, runs: &BTreeMap<RunId, &'a Running>, waiting: &BTreeMap<JobId, &'a Waiting>, found: &mut Found) {
+        for eviction in &plan.evictions {
+            let Some(job) = waiting.get(&eviction.job) else { continue };
+            let before = self.stays.clone();
+            for run in eviction.victims.iter().filter_map(|victim| runs.get(victim)) {
+                book(&self.tree, &mut self.stays, &run.queue, &run.grant, false);
+                let (mine, theirs) = (self.tree.up(&job.queue), self.tree.up(&run.queue));
+                let common = theirs.iter().copied().find(|queue| mine.contains(queue));
+                let below = |way: &[&'a str]| way.iter().copied().take_while(|queue| Some(*queue) != common).collect::<Vec<_>>();
+                let (mine, theirs) = (below(&mine), below(&theirs));
+                let outranks = run.priority < job.spec.priority
+                    && common.is_some_and(|common| self.tree.up(common).into_iter().any(|queue| self.tree.evicts_by_priority(queue)));
+                let owed = || match (mine.last(), theirs.last()) {
+                    (Some(queue), Some(_)) => within(self.tree.guaranteed(queue), before.get(queue).copied().unwrap_or_default(), eviction),
+                    _ => false,
+                };
+                if !outranks && !owed() {
+                    let what = "which no guarantee covers and no priority entitles to it";
+                    found.add("guarantee", format!("run {} is evicted for job {}, {what}", run.run, eviction.job));
+                }
+                for queue in theirs {
+                    self.keeps_its_own(queue, run, found);
+                }
+            }
+            book(&self.tree, &mut self.stays, &job.queue, &eviction.grant, true);
         }
     }
+
+    fn keeps_its_own(&self, queue: &'a str, run: &Running, found: &mut Found) {
+        let (held, gone) = (self.held(queue), amount(&run.grant));
+        let started = self.started.get(queue).copied().unwrap_or_default();
+        for (part, own) in self.tree.guaranteed(queue).into_iter().enumerate() {
+            if gone[part] > 0 && own.is_some_and(|own| held[part] + started[part] < own) {
+                let what = "and keeps less than it is guaranteed";
+                found.add("guarantee", format!("run {} is taken from queue '{queue}', {what}", run.run));
+            }
+        }
+    }
+}
+
+fn book<'a>(tree: &Tree<'a>, sums: &mut BTreeMap<&'a str, Sum>, queue: &'a str, grant: &Grant, add: bool) {
+    for queue in tree.up(queue) {
+        for (sum, part) in sums.entry(queue).or_default().iter_mut().zip(amount(grant)) {
+            *sum = if add { *sum + part } else { sum.saturating_sub(part) };
+        }
+    }
+}
+
+/// Whether a queue that is guaranteed `own` and holds `held` may have the place as its own: nothing that is named is
+/// exceeded, and what matters most is named.
+fn within(own: Parts, held: Sum, eviction: &Eviction) -> bool {
+    let gained = amount(&eviction.grant);
+    let decisive = if gained[2] > 0 { own[2] } else { own[0] };
+    decisive.is_some() && (0..3).all(|part| gained[part] == 0 || own[part].is_none_or(|own| held[part] + gained[part] <= own))
 }

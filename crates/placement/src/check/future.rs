@@ -1,9 +1,10 @@
 //! Whether the starts leave the planned starts of earlier jobs possible, as far as counts tell.
 
 use super::Found;
+use super::tree::Tree;
 use crate::{Plan, Policy, Reservation, Snapshot, Waiting};
 use machine::{Device, Grant, Machine};
-use spec::{JobId, JobSpec, Time};
+use spec::{JobId, JobSpec, Limits, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy, waiting: &BTreeMap<JobId, &Waiting>, found: &mut Found) {
@@ -29,7 +30,10 @@ pub(super) fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy, waiting: 
             found.add("delay", format!("job {} cannot start at its planned time beside what is started now", reservation.job));
         }
         if !queue_has_room(job, snapshot, &later) {
-            found.add("delay", format!("the queue of job {} is at its limit when the job is planned to start", reservation.job));
+            found.add(
+                "delay",
+                format!("the queue of job {}, or one above it, is at its limit when the job is planned to start", reservation.job),
+            );
         }
     }
 }
@@ -140,10 +144,15 @@ fn devices_left<'a>(job: &Waiting, machine: &Machine, held: impl Iterator<Item =
 }
 
 fn queue_has_room(job: &Waiting, snapshot: &Snapshot, later: &[Held]) -> bool {
-    let Some(limits) = snapshot.queues.iter().find(|queue| queue.queue.name == job.queue).map(|queue| queue.queue.limits) else {
-        return true;
-    };
-    let held = || later.iter().filter(|held| held.queue == job.queue).map(|held| held.grant);
+    let tree = Tree::new(snapshot);
+    tree.up(&job.queue).into_iter().all(|queue| {
+        let held: Vec<&Grant> = later.iter().filter(|held| tree.up(held.queue).contains(&queue)).map(|held| held.grant).collect();
+        tree.limits(queue).is_none_or(|limits| limit_has_room(job, limits, &held))
+    })
+}
+
+fn limit_has_room(job: &Waiting, limits: &Limits, held: &[&Grant]) -> bool {
+    let held = || held.iter().copied();
     let ranks = u64::from(job.spec.ranks.max(1));
     let devices = job.spec.devices.as_ref().map_or(0, |request| u64::from(request.count) * ranks);
     let within = |limit: Option<u64>, held: u64, wanted: u64| wanted == 0 || limit.is_none_or(|limit| held.saturating_add(wanted) <= limit);

@@ -1,6 +1,7 @@
 //! Sums over runs and starts together.
 
 use super::Found;
+use super::tree::Tree;
 use crate::{Plan, Policy, Snapshot, Waiting};
 use machine::{Bytes, DeviceId, Grant, PortRange};
 use spec::JobId;
@@ -63,9 +64,11 @@ impl<'a> Ledger<'a> {
 
     pub fn check_queues(&self, plan: &Plan, snapshot: &Snapshot, waiting: &BTreeMap<JobId, &Waiting>, found: &mut Found) {
         let given = plan.starts.iter().map(|start| start.job).chain(plan.evictions.iter().map(|eviction| eviction.job));
-        let touched: BTreeSet<&str> = given.filter_map(|job| waiting.get(&job)).map(|job| job.queue.as_str()).collect();
+        let tree = Tree::new(snapshot);
+        let touched: BTreeSet<&str> = given.filter_map(|job| waiting.get(&job)).flat_map(|job| tree.up(&job.queue)).collect();
+        let ways: BTreeMap<&str, Vec<&str>> = self.grants.iter().map(|(_, name, _)| (*name, tree.up(name))).collect();
         for queue in snapshot.queues.iter().map(|queue| &queue.queue).filter(|queue| touched.contains(queue.name.as_str())) {
-            let mine = || self.grants.iter().filter(|(_, name, _)| *name == queue.name);
+            let mine = || self.grants.iter().filter(|(_, name, _)| ways[name].contains(&queue.name.as_str()));
             // A limit that was over before (somebody lowered it) is not broken by a start that takes none of it.
             let adds = |part: &dyn Fn(&Grant) -> u64| mine().any(|(grant, _, job)| job.is_some() && part(grant) > 0);
             let mut limit = |what: &str, limit: Option<u64>, part: &dyn Fn(&Grant) -> u64| {

@@ -7,6 +7,7 @@ mod evictions;
 mod future;
 mod ledger;
 mod request;
+mod tree;
 
 use crate::{Plan, Policy, Reservation, Snapshot, Start, Violation, Waiting};
 use ledger::Ledger;

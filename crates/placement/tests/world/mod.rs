@@ -145,6 +145,13 @@ impl JobBuilder {
     }
 }
 
+/// A queue below another one.
+pub fn queue_below(parent: &str, name: &str, guarantee: Limits) -> QueueSnapshot {
+    let mut row = queue(name, 1, Limits::default());
+    (row.queue.parent, row.queue.guarantee) = (Some(parent.into()), guarantee);
+    row
+}
+
 pub fn queue(name: &str, weight: u32, limits: Limits) -> QueueSnapshot {
     QueueSnapshot { queue: Queue { name: name.into(), weight, limits, ..Queue::default() }, recent_usage: 0 }
 }
@@ -167,6 +174,7 @@ pub fn running(number: u64, cpus: &str, share: u32, memory: Bytes, devices: &[&s
         queue: "default".into(),
         user: "ada".into(),
         name: "other".into(),
+        priority: 0,
         grant: Grant {
             machine: "m1".into(),
             ranks: vec![RankGrant { cpus, devices: devices.iter().map(|id| DeviceId((*id).into())).collect() }],

@@ -5,8 +5,8 @@ use crate::parse::node::Node;
 use crate::parse::reader::Reader;
 use crate::parse::table::{self, About, Field, Shape};
 use crate::problem::Problems;
-use crate::rules::check_label;
-use crate::{Limits, Queue, limits, parse_bytes};
+use crate::rules::{Violation, check_label};
+use crate::{Limits, Queue, TreeError, check_tree, limits, parse_bytes};
 use machine::Bytes;
 
 /// Reads `queues: [...]`. A queue named `default` is always among them, first if the file does not name it; an
@@ -20,6 +20,9 @@ pub fn parse_queues(text: &str, file: &str) -> Result<Vec<Queue>, Problems> {
     if !empty && let Some(root) = super::root(&text, "a queue file", "queues: [{name: vision, weight: 2}]", false, &mut reader) {
         reader.mapping(&root, &FILE, &mut queues);
     }
+    if reader.found_nothing() {
+        hangs_together(&queues, &mut reader);
+    }
     if let Some(problems) = reader.finish(file, &text) {
         return Err(problems);
     }
@@ -27,6 +30,24 @@ pub fn parse_queues(text: &str, file: &str) -> Result<Vec<Queue>, Problems> {
         queues.insert(0, Queue::default());
     }
     Ok(queues)
+}
+
+/// Says at which field of which queue the tree is wrong. Every queue of the file is in the list, in its order.
+fn hangs_together(queues: &[Queue], reader: &mut Reader<'_>) {
+    let mut whole = queues.to_vec();
+    if whole.iter().all(|queue| queue.name != "default") {
+        whole.push(Queue::default());
+    }
+    if let Err((place, error)) = check_tree(&whole) {
+        let field = match error {
+            TreeError::UnknownParent { .. } | TreeError::Circle { .. } => ".parent",
+            TreeError::DefaultIsParent { .. } => "",
+            TreeError::TooLittle { .. } | TreeError::BeyondOwnLimit { .. } => ".guarantee",
+            TreeError::BelowBeyondLimit { .. } => ".limits",
+        };
+        let error_text = FieldError::new(error.to_string()).hint(error.hint());
+        reader.violation(Violation { path: format!("queues[{place}]{field}"), error: error_text });
+    }
 }
 
 fn queue_fields() -> Vec<&'static About> {
@@ -39,19 +60,6 @@ fn limit_fields() -> Vec<&'static About> {
 
 fn guarantee_fields() -> Vec<&'static About> {
     LIMITS[..3].iter().map(|field| &field.about).collect()
-}
-
-/// The first part of a guarantee that the queue's own limit does not allow.
-fn beyond_limit(queue: &Queue) -> Option<&'static str> {
-    let (guarantee, limits) = (&queue.guarantee, &queue.limits);
-    let above = |guaranteed: Option<u64>, limit: Option<u64>| guaranteed.zip(limit).is_some_and(|(guaranteed, limit)| guaranteed > limit);
-    [
-        ("cpus", above(guarantee.cpus.map(u64::from), limits.cpus.map(u64::from))),
-        ("memory", above(guarantee.memory.map(|bytes| bytes.0), limits.memory.map(|bytes| bytes.0))),
-        ("devices", above(guarantee.devices.map(u64::from), limits.devices.map(u64::from))),
-    ]
-    .into_iter()
-    .find_map(|(what, above)| above.then_some(what))
 }
 
 const PLAIN: About =
@@ -71,11 +79,6 @@ static FILE: [Field<Vec<Queue>>; 1] = [Field {
                     FieldError::new(format!("the queue {} is described twice", Quoted(&queue.name))).hint("give each queue one entry");
                 return reader.wrong(item.place, error);
             }
-            if let Some(what) = beyond_limit(&queue) {
-                let error = FieldError::new(format!("the queue {} is guaranteed more {what} than its limit", Quoted(&queue.name)))
-                    .hint(format!("lower guarantee.{what}, or raise limits.{what}"));
-                return reader.wrong(item.place, error);
-            }
             if queue.tenant.is_empty() {
                 queue.tenant.clone_from(&queue.name);
             }
@@ -84,7 +87,7 @@ static FILE: [Field<Vec<Queue>>; 1] = [Field {
     },
 }];
 
-static QUEUE: [Field<Queue>; 7] = [
+static QUEUE: [Field<Queue>; 9] = [
     Field {
         about: About { name: "name", required: true, summary: "What jobs call it.", elsewhere: &["queue", "id", "partition"], ..PLAIN },
         read: |queue, reader, node| queue.name = label("queue", reader, node),
@@ -101,9 +104,19 @@ static QUEUE: [Field<Queue>; 7] = [
     },
     Field {
         about: About {
+            name: "parent",
+            summary: "The queue above, which bounds and feeds this one; it holds no jobs itself.",
+            default: "none, at the top",
+            elsewhere: &["cohort", "above", "parent_queue", "parentQueue"],
+            ..PLAIN
+        },
+        read: |queue, reader, node| queue.parent = Some(label("queue", reader, node)).filter(|name| !name.is_empty()),
+    },
+    Field {
+        about: About {
             name: "weight",
             shape: Shape::Integer(&limits::WEIGHT),
-            summary: "Share relative to the other queues when all have work waiting.",
+            summary: "Share relative to the queues of the same parent when all have work waiting.",
             default: "1",
             elsewhere: &["share", "shares", "fairshare"],
             ..PLAIN
@@ -114,7 +127,7 @@ static QUEUE: [Field<Queue>; 7] = [
         about: About {
             name: "limits",
             shape: Shape::Mapping(limit_fields),
-            summary: "The most that its runs hold together.",
+            summary: "The most that its runs, and those of queues below it, hold together.",
             elsewhere: &["limit", "quota", "max"],
             ..PLAIN
         },
@@ -125,11 +138,22 @@ static QUEUE: [Field<Queue>; 7] = [
             name: "guarantee",
             shape: Shape::Mapping(guarantee_fields),
             summary: "What it gets back when it wants it, by eviction of runs that others hold beyond theirs.",
-            default: "nothing",
+            default: "what the queues below it are guaranteed together, else nothing",
             elsewhere: &["guaranteed", "min", "nominal_quota", "deserved"],
             ..PLAIN
         },
         read: |queue, reader, node| reader.mapping(node, &LIMITS[..3], &mut queue.guarantee),
+    },
+    Field {
+        about: About {
+            name: "evict_by_priority",
+            shape: Shape::Truth,
+            summary: "Whether a job may have runs of lower priority evicted, in this queue and among those below it.",
+            default: "false",
+            elsewhere: &["preemption", "preempt", "preemption_policy"],
+            ..PLAIN
+        },
+        read: |queue, _, node| queue.evict_by_priority = node.text().eq_ignore_ascii_case("true"),
     },
     Field {
         about: About {

@@ -33,6 +33,10 @@ impl<'a> Reader<'a> {
         (!self.found.is_empty()).then(|| Problems::new(file, text, self.found))
     }
 
+    pub fn found_nothing(&self) -> bool {
+        self.found.is_empty()
+    }
+
     pub fn wrong(&mut self, place: Place, error: FieldError) {
         self.found.push((place, self.path.clone(), error));
     }
