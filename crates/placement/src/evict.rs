@@ -122,6 +122,17 @@ struct Relation {
     gives: Rc<[usize]>,
 }
 
+/// A run that may be evicted. Sorts as they go.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    distance: usize,
+    priority: i32,
+    lost: u64,
+    /// Of the run.
+    index: usize,
+    gives: Rc<[usize]>,
+}
+
 /// A way to make room.
 struct Way {
     lost: u64,
@@ -243,12 +254,12 @@ impl<'a> Planner<'a> {
     }
 
     /// Runs that may be evicted on a machine for the job, in the order in which they would go.
-    fn candidates(&self, machine: usize, demand: &Demand, priority: i32) -> Vec<(usize, Rc<[usize]>)> {
+    fn candidates(&self, machine: usize, demand: &Demand, priority: i32) -> Vec<Candidate> {
         let queue = demand.ask.queue;
         let ask = &demand.ask;
         let wanted = Amount { cpu_milli: ask.cpu_milli(), memory: demand.on[machine].memory, devices: ask.device_count() };
         let mut relations: BTreeMap<usize, Relation> = BTreeMap::new();
-        let mut found: Vec<(usize, i32, u64, usize, Rc<[usize]>)> = Vec::new();
+        let mut found: Vec<Candidate> = Vec::new();
         for (index, run) in self.snapshot.running.iter().enumerate() {
             let holding = &self.horizon.run(index).holding;
             let young = run.since + self.policy.shortest_run > self.now;
@@ -258,16 +269,18 @@ impl<'a> Planner<'a> {
             }
             let relation = relations.entry(holding.queue).or_insert_with(|| self.relation(queue, holding.queue, wanted));
             if relation.by_guarantee || (relation.by_priority && run.priority < priority) {
-                found.push((relation.distance, run.priority, lost(run, self.now), index, relation.gives.clone()));
+                let (distance, priority, gives) = (relation.distance, run.priority, relation.gives.clone());
+                found.push(Candidate { distance, priority, lost: lost(run, self.now), index, gives });
             }
         }
         found.sort_unstable();
-        found.into_iter().take(MOST_CANDIDATES).map(|(_, _, _, index, gives)| (index, gives)).collect()
+        found.truncate(MOST_CANDIDATES);
+        found
     }
 
     fn way_on(&self, machine: usize, demand: &Demand, priority: i32) -> Option<Way> {
         let candidates = self.candidates(machine, demand, priority);
-        let grace = candidates.iter().map(|(index, _)| self.snapshot.running[*index].grace).max()?;
+        let grace = candidates.iter().map(|candidate| self.snapshot.running[candidate.index].grace).max()?;
         // Long enough to cover the time until the last has ended.
         let span = Span(demand.ask.span.0.saturating_add(grace.0));
         let fits = |without: &[usize]| {
@@ -278,7 +291,7 @@ impl<'a> Planner<'a> {
         };
         let mut victims: Vec<usize> = Vec::new();
         let mut gone: BTreeMap<usize, Amount> = BTreeMap::new();
-        for (index, gives) in candidates {
+        for Candidate { index, gives, .. } in candidates {
             let amount = Amount::of(&self.horizon.run(index).holding);
             let after = |queue: &usize| gone.get(queue).copied().unwrap_or_default().plus(amount);
             if !gives.iter().all(|queue| spares(&self.ground.tree.guarantees[*queue], self.standing(*queue), after(queue))) {
