@@ -42,7 +42,8 @@ pub(crate) struct Horizon {
     occupations: Vec<Occupation>,
     /// Beginnings of claims up to here bind every start, however short: what was cleared for a job is lent to nobody.
     claimed_until: Time,
-    /// What is held if all victims end at this moment and all claims begin: a victim may be quicker than planned.
+    /// The most that is held whichever victims end first, each claim in the place of its own: a victim may be quicker than
+    /// planned, and than those of another claim.
     cleared: Option<Held>,
 }
 
@@ -123,8 +124,10 @@ impl Horizon {
     pub fn claim(&mut self, holding: Rc<Holding>, victims: &[usize], from: Time, span: Span, nothing: &Held) {
         self.claimed_until = self.claimed_until.max(from);
         let cleared = self.cleared.get_or_insert_with(|| self.current.clone());
-        victims.iter().for_each(|victim| cleared.release(&self.occupations[*victim].holding));
-        cleared.take(&holding);
+        let mut after = cleared.clone();
+        victims.iter().for_each(|victim| after.release(&self.occupations[*victim].holding));
+        after.take(&holding);
+        cleared.raise_to(&after);
         self.promise(holding, from, span, nothing);
     }
 

@@ -233,3 +233,35 @@ fn a_claim_binds_from_the_moment_it_is_made() {
     (after.running[1].evicted, after.running[1].stopping) = (Some(Evicted { by: JobId::new(1), at: NOW }), true);
     assert!(started(&sound(&after)).is_empty(), "30 GiB run, 30 GiB are claimed, 4 GiB are left");
 }
+
+/// Two jobs have runs evicted, and the victim of one is quicker: what starts meanwhile leaves room for that one's start
+/// beside the slower victim.
+#[test]
+fn a_claim_waits_for_its_own_victims_only() {
+    let large = |number: u64, device: u32| {
+        let mut run = holder(number, "default", &[device], 60);
+        run.grant.memory = Bytes::gib(20);
+        run
+    };
+    let busy = vec![large(100, 0), large(101, 1), holder(102, "default", &[2, 3], 60)];
+    let jobs = [
+        wants(1, "nlp", 1).memory(Bytes::gib(40)),
+        wants(2, "own", 1).memory(Bytes::gib(1)),
+        job(3).queue("default").memory(Bytes::gib(4)).expect(Span::hours(9)),
+    ];
+    let before = scene(busy, jobs);
+    let plan = sound(&before);
+    assert_eq!(victims(&plan).len(), 2, "{plan:#?}");
+    // Whichever has gone: the plan made then is sound.
+    for eviction in &plan.evictions {
+        let mut later = adopted(before.clone(), &plan);
+        for start in &plan.starts {
+            let place = later.waiting.iter().position(|job| job.job == start.job).unwrap();
+            let job = later.waiting.remove(place);
+            let run = RunId { job: job.job, attempt: 1 };
+            later.running.push(Running { run, queue: job.queue, grant: start.grant.clone(), ..holder(0, "", &[], 0) });
+        }
+        later.running.retain(|run| !eviction.victims.contains(&run.run));
+        assert!(started(&sound(&later)).contains(&eviction.job.number));
+    }
+}

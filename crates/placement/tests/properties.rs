@@ -50,6 +50,12 @@ fn asked() -> impl Strategy<Value = Asked> {
     })
 }
 
+/// As many as `PROPTEST_CASES` says, else these: a few now, a hundred thousand at night.
+fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: asked.unwrap_or(usual), ..ProptestConfig::default() }
+}
+
 const QUEUES: [&str; 3] = ["default", "nlp", "gone"];
 
 fn waiting(number: u64, asked: &Asked, one_queue: bool) -> Waiting {
@@ -199,7 +205,7 @@ fn facts(plan: &Plan, snapshot: &Snapshot, policy: &Policy, now: Time) -> Result
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(cases(192))]
 
     #[test]
     fn every_plan_of_every_story_passes_the_check(
@@ -366,7 +372,7 @@ impl Trees {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(cases(256))]
 
     /// Whatever is asked for, and whoever ends when: every plan passes the check, each eviction ends in a start in the very
     /// place that was cleared, and as soon as it is clear; and the evictions come to an end.
@@ -393,7 +399,7 @@ proptest! {
         let leaves = tree.grow(&mut story.snapshot.queues);
         let mut claims: BTreeMap<u64, machine::Grant> = BTreeMap::new();
         let mut number = 0;
-        let quiet = (0..40).map(|_| (vec![], 7, 0));
+        let quiet = (0..100).map(|_| (vec![], 7, 0));
         for (round, (jobs, minutes, fate)) in rounds.into_iter().chain(quiet).enumerate() {
             let jobs: Vec<Waiting> = jobs
                 .iter()
@@ -416,7 +422,7 @@ proptest! {
                 let pending = story.snapshot.running.iter().any(|run| run.evicted.is_some_and(|evicted| evicted.by.number == *job));
                 prop_assert!(pending, "job {} has its place and does not start", job);
             }
-            prop_assert!(round < 40 || plan.evictions.is_empty(), "evictions go round: {:?}", plan.evictions);
+            prop_assert!(round < 100 || plan.evictions.is_empty(), "evictions go round: {:?}", plan.evictions);
             claims.extend(plan.evictions.iter().map(|eviction| (eviction.job.number, eviction.grant.clone())));
             story.adopt(&plan);
             story.now = story.now + Span::minutes(minutes);

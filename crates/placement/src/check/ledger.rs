@@ -22,12 +22,19 @@ impl<'a> Ledger<'a> {
         Ledger { grants: running.chain(starting).collect() }
     }
 
-    /// The same once every victim has ended and every job that has a place is in it.
-    pub fn when_victims_ended(plan: &'a Plan, snapshot: &'a Snapshot, waiting: &BTreeMap<JobId, &'a Waiting>) -> Ledger<'a> {
-        let victims: BTreeSet<_> = plan.evictions.iter().flat_map(|eviction| &eviction.victims).copied().collect();
+    /// The same once every victim, or every one of `only` this job's, has ended, and who has the place is in it.
+    pub fn when_victims_ended(
+        plan: &'a Plan,
+        snapshot: &'a Snapshot,
+        waiting: &BTreeMap<JobId, &'a Waiting>,
+        only: Option<JobId>,
+    ) -> Ledger<'a> {
+        let meant = move |job: JobId| only.is_none_or(|only| only == job);
+        let evictions = || plan.evictions.iter().filter(move |eviction| meant(eviction.job));
+        let victims: BTreeSet<_> = evictions().flat_map(|eviction| &eviction.victims).copied().collect();
         let there = |grant: &Grant| snapshot.machines.iter().any(|known| known.machine.id == grant.machine);
         let claim = |job: &'a Waiting| job.claim.as_ref().filter(|grant| there(grant));
-        let makes_room = |job: JobId| waiting.get(&job).is_some_and(|job| claim(job).is_some());
+        let makes_room = |job: JobId| meant(job) && waiting.get(&job).is_some_and(|job| claim(job).is_some());
         let stays = snapshot
             .running
             .iter()
@@ -36,9 +43,9 @@ impl<'a> Ledger<'a> {
         let queue = |job: JobId| waiting.get(&job).map_or("", |job| job.queue.as_str());
         let starting = plan.starts.iter().map(|start| (&start.grant, queue(start.job), Some(start.job)));
         let started: BTreeSet<JobId> = plan.starts.iter().map(|start| start.job).collect();
-        let claims = waiting.values().filter(|job| !started.contains(&job.job));
+        let claims = waiting.values().filter(|job| meant(job.job) && !started.contains(&job.job));
         let claims = claims.filter_map(|job| claim(job).map(|grant| (grant, job.queue.as_str(), None)));
-        let gained = plan.evictions.iter().map(|eviction| (&eviction.grant, queue(eviction.job), Some(eviction.job)));
+        let gained = evictions().map(|eviction| (&eviction.grant, queue(eviction.job), Some(eviction.job)));
         Ledger { grants: stays.chain(starting).chain(claims).chain(gained).collect() }
     }
 

@@ -36,9 +36,14 @@ pub fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy) -> Vec<Violation
     ledger.check_machines(plan, snapshot, policy, &mut found);
     ledger.check_queues(plan, snapshot, &waiting, &mut found);
     if !plan.evictions.is_empty() || waiting.values().any(|job| job.claim.is_some()) {
-        let later = Ledger::when_victims_ended(plan, snapshot, &waiting);
-        later.check_machines(plan, snapshot, policy, &mut found);
-        later.check_queues(plan, snapshot, &waiting, &mut found);
+        // All have gone, or those of one job alone, since some are quicker than others.
+        let kept = waiting.values().filter(|job| job.claim.is_some()).map(|job| job.job);
+        let jobs = kept.chain(plan.evictions.iter().map(|eviction| eviction.job)).map(Some);
+        for job in jobs.chain([None]) {
+            let later = Ledger::when_victims_ended(plan, snapshot, &waiting, job);
+            later.check_machines(plan, snapshot, policy, &mut found);
+            later.check_queues(plan, snapshot, &waiting, &mut found);
+        }
     }
     evictions::check(plan, snapshot, policy, &waiting, &mut found);
     every_wait_has_a_reason(plan, snapshot, &mut found);
