@@ -136,7 +136,11 @@ pub fn unpack(mut reader: impl BufRead, dir: &Path, limits: Limits) -> Result<()
 fn damaged(error: io::Error) -> UnpackError {
     match error.kind() {
         io::ErrorKind::FileTooLarge => UnpackError::TooLarge { what: "the bytes that a captured machine may have".into() },
-        _ => UnpackError::NotAnArchive { path: PathBuf::new(), source: error },
+        // It quotes what it found, which may be anything.
+        kind => {
+            let text: String = error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(80).collect();
+            UnpackError::NotAnArchive { path: PathBuf::new(), source: io::Error::new(kind, text) }
+        }
     }
 }
 
