@@ -265,3 +265,33 @@ fn a_claim_waits_for_its_own_victims_only() {
         assert!(started(&sound(&later)).contains(&eviction.job.number));
     }
 }
+
+/// What starts must leave room for every claim beside the victims of the others, not only beside all claims together.
+#[test]
+fn the_check_notices_what_leaves_no_room_beside_slower_victims() {
+    let holding = |number: u64, device: u32, gib: u64, by: u64| {
+        let mut run = holder(number, "default", &[device], 60);
+        run.grant.memory = Bytes::gib(gib);
+        (run.evicted, run.stopping) = (Some(Evicted { by: JobId::new(by), at: NOW }), true);
+        run
+    };
+    let claims = |mut job: JobBuilder, device: u32, gib: u64| {
+        let mut grant = holder(0, "", &[device], 0).grant;
+        grant.memory = Bytes::gib(gib);
+        job.0.claim = Some(grant);
+        job
+    };
+    let other = || job(3).queue("default").memory(Bytes::gib(14)).expect(Span::hours(9));
+    let jobs = [claims(wants(1, "nlp", 1), 0, 28), claims(wants(2, "own", 1), 1, 1), other()];
+    let snapshot = scene(vec![holding(100, 0, 20, 1), holding(101, 1, 30, 2)], jobs);
+    // 20 + 30 + 14 GiB fit now, and 28 + 1 + 14 in the end; 28 + 30 + 14 do not, when run 100 is quicker.
+    let plan = sound(&snapshot);
+    assert!(started(&plan).is_empty());
+    let alone = placement::plan(&Snapshot { waiting: vec![other().0], ..snapshot.clone() }, &policy(), NOW);
+    assert_eq!(started(&alone), [3], "nothing else is in its way");
+    let mut greedy = Plan { starts: alone.starts, ..plan };
+    greedy.reasons.retain(|(job, _)| job.number != 3);
+    greedy.reservations.retain(|reservation| reservation.job.number != 3);
+    let found = check(&greedy, &snapshot, &policy());
+    assert!(found.iter().any(|violation| violation.rule == "memory"), "{found:?}");
+}
