@@ -11,9 +11,16 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// Ends with exit code 2.
+fn refuse(error: &str, hint: &str) -> ! {
+    eprintln!("error: {error}\nhint: {hint}");
+    std::process::exit(2)
+}
+
 /// Files of the archive, by path.
 fn unpack(path: &Path) -> BTreeMap<String, String> {
-    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let bytes = std::fs::read(path)
+        .unwrap_or_else(|error| refuse(&format!("{}: {error}", path.display()), "give the folder of the Pollux artifact's archive"));
     let mut archive = tar::Archive::new(lzma_rust2::XzReader::new(bytes.as_slice(), false));
     let mut files = BTreeMap::new();
     for entry in archive.entries().expect("tar") {
@@ -48,23 +55,25 @@ fn application(files: &BTreeMap<String, String>, (name, epochs, most_atomic): (&
         .collect();
     let text = |table: &str| files[&format!("traces/{name}/{table}.csv")].as_str();
     let tables = Tables { placements: text("placements"), scalability: text("scalability"), validation };
-    Application::read(name, &tables, Limits { epochs: Some(epochs), most_atomic }).unwrap_or_else(|error| panic!("{error}"))
+    Application::read(name, &tables, Limits { epochs: Some(epochs), most_atomic })
+        .unwrap_or_else(|error| refuse(&error.to_string(), error.hint()))
 }
 
-fn policy(name: &str) -> (Box<dyn ElasticPolicy>, Rules) {
+fn policy(name: &str) -> Option<(Box<dyn ElasticPolicy>, Rules)> {
     let ours = |aim, told| -> (Box<dyn ElasticPolicy>, Rules) { (Box::new(Goodputs { aim }), Rules::artifact(Batches::Adapted, told)) };
-    match name {
+    Some(match name {
         "tiresias" => (Box::new(Tiresias::default()), Rules::artifact(Batches::Asked, Told::Nothing)),
         "pollux-objective" => ours(Aim::POLLUX, Told::Nothing),
         "ashlar" => ours(Aim::LENGTHS_UNKNOWN, Told::Nothing),
         "ashlar-class" => ours(Aim::LENGTHS_UNKNOWN, Told::Class),
         "ashlar-length" => ours(Aim::LENGTHS_KNOWN, Told::Length),
-        other => panic!("no policy `{other}`: tiresias, pollux-objective, ashlar, ashlar-class or ashlar-length"),
-    }
+        _ => return None,
+    })
 }
 
 fn run(name: &str, applications: &[Application], workload: &[Submission], each: bool) -> (Completion, Vec<Duration>) {
-    let (mut policy, rules) = policy(name);
+    let (mut policy, rules) = policy(name)
+        .unwrap_or_else(|| refuse(&format!("no policy `{name}`"), "tiresias, pollux-objective, ashlar, ashlar-class or ashlar-length"));
     let fixed = HashMap::from([("ncf".to_string(), 32768)]);
     let mut cluster = Cluster::new(rules, applications, workload, &fixed);
     let mut took = vec![];
@@ -88,8 +97,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| arguments.iter().position(|given| given == name).and_then(|at| arguments.get(at + 1)).cloned();
     let Some(data) = arguments.first().filter(|first| !first.starts_with("--")) else {
-        eprintln!("give the folder that holds profiles_and_workloads_1.0.tar.xz");
-        std::process::exit(2);
+        refuse("no folder", "give the one that holds profiles_and_workloads_1.0.tar.xz");
     };
     let files = unpack(&Path::new(data).join("profiles_and_workloads_1.0.tar.xz"));
     let applications: Vec<Application> = LIMITS.iter().map(|limits| application(&files, *limits)).collect();
@@ -103,7 +111,9 @@ fn main() {
         let (mut means, mut all) = (vec![], vec![]);
         for workload in workloads.split(',') {
             let path = format!("workloads/workload-{workload}.csv");
-            let jobs = parse_workload(&path, &files[&path], &applications).unwrap_or_else(|error| panic!("{error}"));
+            let text =
+                files.get(&path).unwrap_or_else(|| refuse(&format!("no {path} in the archive"), "--workloads 1,2,3: 1 to 8 are there"));
+            let jobs = parse_workload(&path, text, &applications).unwrap_or_else(|error| refuse(&error.to_string(), error.hint()));
             let (end, took) = run(name, &applications, &jobs, arguments.iter().any(|given| given == "--jobs"));
             means.push(end);
             all.extend(took);

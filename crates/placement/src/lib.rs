@@ -21,6 +21,7 @@
 //! - `explain`, `reason`: why a job waits, as data and in words
 //!
 //! [`goodput`] decides how many devices elastic jobs hold.
+//! [`heterogeneity`] decides which jobs run on which type of device.
 //! [`packing`] decides among many machines: shared devices, device models, policies that can be compared.
 
 mod check;
@@ -29,6 +30,7 @@ mod evict;
 mod explain;
 pub mod goodput;
 mod held;
+pub mod heterogeneity;
 mod horizon;
 mod layout;
 mod model;
