@@ -3,6 +3,8 @@
 use placement::heterogeneity::{Goal, Rounds, Throughputs, TypedJob, equal_shares, rate, shares, solve};
 use proptest::prelude::*;
 
+type Row = (u32, Vec<Option<f64>>, f64, f64);
+
 const GOALS: [Goal; 7] = [
     Goal::Fifo { aware: false },
     Goal::Fifo { aware: true },
@@ -100,7 +102,7 @@ fn speeds_are_estimated_from_those_of_others() {
 fn any_jobs() -> impl Strategy<Value = Vec<TypedJob>> {
     let speed = prop::option::weighted(0.9, 0.01..100.0_f64);
     prop::collection::vec((1..9_u32, prop::collection::vec(speed, 3), 1.0..1e6_f64, 0.0..1e5_f64), 0..25).prop_map(|rows| {
-        let job = |(id, (devices, speeds, left, arrived)): (usize, (u32, Vec<Option<f64>>, f64, f64))| {
+        let job = |(id, (devices, speeds, left, arrived)): (usize, Row)| {
             let speeds: Vec<f64> = speeds.into_iter().map(|speed| speed.unwrap_or(0.0)).collect();
             TypedJob { arrived, steps: left * 1.5, ..job(id as u64, devices, &speeds, left) }
         };
@@ -166,8 +168,8 @@ proptest! {
                 }
                 // Work conserving: whoever waits does not fit beside the others.
                 for (job, _) in jobs.iter().zip(&on).filter(|(_, on)| on.is_none()) {
-                    for of in 0..3 {
-                        prop_assert!(job.speeds[of] <= 0.0 || job.devices > free[of], "{:?}: job {} could run", goal, job.id);
+                    for (speed, free) in job.speeds.iter().zip(&free) {
+                        prop_assert!(*speed <= 0.0 || job.devices > *free, "{:?}: job {} could run", goal, job.id);
                     }
                 }
             }
@@ -182,6 +184,62 @@ proptest! {
         for (at, job) in jobs.iter().enumerate() {
             let (got, due) = (rate(job, &given[at]), rate(job, &equal[at]));
             prop_assert!(got >= due * (1.0 - 1e-4), "{} of {}", got, due);
+        }
+    }
+}
+
+#[test]
+fn first_come_is_first_served_and_later_ones_fill_what_is_left() {
+    let mut jobs: Vec<TypedJob> = [2, 4, 1, 1].iter().zip(0..).map(|(devices, id)| job(id, *devices, &[1.0], 1e4)).collect();
+    jobs.iter_mut().rev().enumerate().for_each(|(at, job)| job.arrived = at as f64);
+    // In order of arrival: 1, 1, then 4, which does not fit, then 2.
+    for aware in [false, true] {
+        let on = Rounds::default().next(Goal::Fifo { aware }, 10.0, 360.0, &[4], &jobs);
+        assert_eq!(on, [Some(0), None, Some(0), Some(0)]);
+    }
+}
+
+#[test]
+fn on_one_type_the_shortest_run() {
+    let jobs: Vec<TypedJob> = [9e5, 1e3, 5e4, 2e3, 7e5].iter().zip(0..).map(|(left, id)| job(id, 1, &[2.0], *left)).collect();
+    let on = Rounds::default().next(Goal::Completion, 0.0, 360.0, &[2], &jobs);
+    assert_eq!(on, [None, Some(0), None, Some(0), None]);
+    assert_eq!(Rounds::default().next(Goal::Completion, 0.0, 360.0, &[0], &jobs), [None; 5], "nothing there");
+    assert!(Rounds::default().next(Goal::Makespan, 0.0, 360.0, &[2], &[]).is_empty());
+}
+
+#[test]
+fn a_gang_is_never_divided_between_types() {
+    let gang = [job(0, 4, &[5.0, 5.0], 1e4)];
+    for goal in GOALS {
+        assert_eq!(Rounds::default().next(goal, 0.0, 360.0, &[3, 3], &gang), [None], "{goal:?}");
+        assert_eq!(Rounds::default().next(goal, 0.0, 360.0, &[3, 4], &gang), [Some(1)], "{goal:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn measured_speeds_are_told_and_others_are_of_like_size(
+        bases in prop::collection::vec(0.01..100.0_f64, 3..10),
+        ratios in prop::collection::vec(0.1..10.0_f64, 3),
+        holes in prop::collection::vec(0..4_usize, 10),
+    ) {
+        let mut table = Throughputs::new(3);
+        for (base, hole) in bases.iter().zip(&holes) {
+            let class = table.add();
+            (0..3).filter(|of| of != hole).for_each(|of| table.measure(class, of, base * ratios[of]));
+        }
+        // Where classes differ by a factor only, every guess is the truth, if any class was measured on both types.
+        for (class, base) in bases.iter().enumerate() {
+            let told = table.of(class);
+            for of in 0..3 {
+                let pairs = (0..3).filter(|from| *from != of && table.measured(class, *from).is_some());
+                let mut known = pairs.map(|from| (0..bases.len()).any(|other| table.measured(other, of).and(table.measured(other, from)).is_some()));
+                if table.measured(class, of).is_some() || known.all(|known| known) {
+                    prop_assert!((told[of] / (base * ratios[of])).ln().abs() < 1e-6, "class {} on {}: {}", class, of, told[of]);
+                }
+                prop_assert!(told[of].is_finite() && told[of] > 0.0);
+            }
         }
     }
 }
