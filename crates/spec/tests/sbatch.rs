@@ -147,6 +147,11 @@ fn only_scripts_with_options_are_batch_scripts() {
     assert!(!is_batch_script("command: true\n"));
     let told = summary(Some("echo\n"), "x", "x");
     assert!(told.contains("does not name an interpreter (begin it with #!/bin/bash)"), "{told}");
+    let windows = "#!/bin/bash\r\n#SBATCH -c 1\r\necho\r\n";
+    let told = summary(Some(windows), "x", "x");
+    assert!(is_batch_script(windows) && told.contains("end as on Windows"), "{told}");
+    let told = summary(Some("#!/bin/bash\n#SBATCH -c 1\necho 'a\r'\n"), "x", "x");
+    assert!(told.starts_with("name 'x'"), "{told}");
 }
 
 #[test]

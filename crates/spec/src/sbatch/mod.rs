@@ -112,6 +112,10 @@ pub fn read_sbatch(script: Option<&str>, arguments: &[String], context: &SbatchC
         wrong.push((START, String::new(), error.hint("begin it with #!/bin/bash")));
     }
     let text = script.unwrap_or_default();
+    if script.is_some_and(|text| text.lines().next().is_some_and(|line| text[line.len()..].starts_with("\r\n"))) {
+        let error = FieldError::new("the lines of the script end as on Windows, and its interpreter would not be found");
+        wrong.push((START, String::new(), error.hint("convert it, such as with dos2unix or sed -i 's/\\r$//'")));
+    }
     let script_arguments = arguments.get(used + 1..).unwrap_or_default();
     // Those of the script are looked at alone first, so that what is wrong there is told with its line.
     if script.is_some() {
