@@ -1,7 +1,9 @@
 //! The command line. Flags are written in full in all documents; every command's help ends with examples.
 
+mod launch;
 mod machine;
 
+pub use launch::{Explain, Launch, LaunchAction};
 pub use machine::{Capture, MachineAction, Paths};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -41,6 +43,8 @@ pub enum Command {
     Submit(Submit),
     /// Show what submitting a job file would lead to, and why
     Plan(Plan),
+    /// Show how a job becomes processes
+    Launch(Launch),
     /// List jobs, newest first
     Jobs(Jobs),
     /// Show everything about one job
@@ -132,7 +136,7 @@ pub struct JobFlags {
     /// Python version, such as 3.12
     #[arg(long, value_name = "VERSION")]
     pub python: Option<String>,
-    /// Launch recipe: plain, jax, torchrun, slurm
+    /// Launch recipe, such as torchrun or mpi [default: auto, by command and packages]
     #[arg(long, value_name = "RECIPE")]
     pub launch: Option<String>,
     /// How long it should take, such as 20m: helps it start earlier

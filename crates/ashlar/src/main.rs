@@ -72,6 +72,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Run(run) => command::run::run(&place, *run),
         Command::Submit(submit) => command::submit::run(&place, submit),
         Command::Plan(plan) => command::plan::run(&place, plan),
+        Command::Launch(launch) => command::launch::run(&place, launch),
         Command::Jobs(jobs) => command::jobs::run(&place, jobs),
         Command::Show(show) => command::show::run(&place, show),
         Command::Logs(logs) => command::logs::run(&place, logs),

@@ -31,9 +31,10 @@ fn main() {
         devices: &[],
         only_granted_nodes: false,
         hostname: "localhost",
-        port: Some(port),
+        ports: &[port],
         environment: (environment != "-").then_some(environment.as_str()),
         scratch: "/tmp",
+        files: "/state/runs/17-2/launch",
         identity: &identity,
     };
     match explain(&input) {
@@ -41,14 +42,14 @@ fn main() {
             eprintln!("{error}\n{}", error.hint().unwrap_or_default());
             std::process::exit(1);
         }
-        Ok(processes) if why => {
-            for process in processes {
+        Ok(explained) if why => {
+            for process in explained.processes {
                 println!("rank {}: {}", process.rank, process.argv.join(" "));
                 process.variables.iter().for_each(|v| println!("  {}={}\n      {}", v.name, v.value, v.why));
             }
         }
-        Ok(processes) => {
-            for process in processes {
+        Ok(explained) => {
+            for process in explained.processes {
                 let variables: Vec<String> = process.variables.iter().map(|v| quoted(&format!("{}={}", v.name, v.value))).collect();
                 let argv: Vec<String> = process.argv.iter().map(|argument| quoted(argument)).collect();
                 println!("cd {} && exec env -i {} {}", quoted(&process.workdir), variables.join(" "), argv.join(" "));

@@ -7,6 +7,8 @@ use thiserror::Error;
 pub enum LaunchError {
     #[error("the {recipe} recipe needs a port for its ranks to meet at, and the grant leases none")]
     NoPort { recipe: &'static str },
+    #[error("the {recipe} recipe needs {needed} ports, one for each rank, and the lease of this run has {free} free")]
+    FewPorts { recipe: &'static str, needed: usize, free: usize },
     #[error("the job has {asked} ranks and the grant {granted}")]
     RanksDiffer { asked: u32, granted: usize },
     #[error("the grant names device {0}, which this machine does not have")]
@@ -24,7 +26,7 @@ pub enum LaunchError {
     #[error("'{0}' is not a name for a variable")]
     BadName(String),
     #[error("'{command}' starts ranks of its own, and so does the {recipe} recipe")]
-    NestedLauncher { command: String, recipe: &'static str },
+    NestedLauncher { command: &'static str, recipe: &'static str, own: &'static str },
 }
 
 impl LaunchError {
@@ -43,10 +45,11 @@ impl LaunchError {
             LaunchError::TooLong { .. } => "put the text into a file that the job reads".into(),
             LaunchError::Nul(_) => "remove it; it is often left behind by copying from a binary file".into(),
             LaunchError::BadName(_) => "a name has at least one character and no '='".into(),
-            LaunchError::NestedLauncher { .. } => {
-                "name the program itself, `command: [python, train.py]`: each rank runs it once; or keep the launcher with `ranks: 1` and \
-                 `launch: plain`"
-                    .into()
+            LaunchError::FewPorts { .. } => "fewer ranks, or the framework's own launcher as the command".into(),
+            LaunchError::NestedLauncher { command, own, .. } => {
+                format!(
+                    "leave `launch:` out or write `launch: {own}`, and {command} runs once; or name the program itself, `command: [python, train.py]`"
+                )
             }
         };
         Some(hint)

@@ -1,12 +1,14 @@
-//! One argument vector and one set of variables for each rank.
+//! One argument vector and one set of variables for each process.
 
-use crate::recipe::{Place, Recipe, Sees};
+use crate::choose::choose;
+use crate::files::LaunchFile;
+use crate::recipe::{Gang, Place, Recipe, Sees};
 use crate::variables::{Variable, Variables, with_environment_first};
 use crate::visibility::{self, View};
-use crate::work::{arguments, base_name};
-use crate::{LaunchError, recipe};
-use machine::{Device, Grant, RankGrant};
-use spec::{Identity, JobSpec, RunId, Work};
+use crate::work::arguments;
+use crate::{Choice, LaunchError};
+use machine::{CpuSet, Device, DeviceId, Grant, RankGrant};
+use spec::{Identity, JobSpec, Launch, RunId};
 
 /// Where programs are looked for after the environment's own.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -23,16 +25,18 @@ pub struct LaunchInput<'a> {
     pub only_granted_nodes: bool,
     /// The host name that the ranks see.
     pub hostname: &'a str,
-    /// First port of the grant's lease that was found free.
-    pub port: Option<u16>,
+    /// Ports of the grant's lease that were found free, in order.
+    pub ports: &'a [u16],
     /// Path of the built virtual environment, as the ranks see it.
     pub environment: Option<&'a str>,
     /// Directory of the run that its ranks may write, as they see it, such as `/tmp`.
     pub scratch: &'a str,
+    /// Directory with the files of the launch, as the ranks see it.
+    pub files: &'a str,
     pub identity: &'a Identity,
 }
 
-/// One rank, ready to start.
+/// One process, ready to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     pub rank: u32,
@@ -41,6 +45,18 @@ pub struct Process {
     /// The whole environment, sorted by name.
     pub env: Vec<(String, String)>,
     pub workdir: String,
+    /// What of the grant is this process's: all of it where it starts the ranks itself.
+    pub holds: RankGrant,
+}
+
+/// What to start, and what to write before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launched {
+    /// In rank order. One alone where it starts the ranks itself.
+    pub processes: Vec<Process>,
+    pub files: Vec<LaunchFile>,
+    /// The run has succeeded when rank 0 has: the others serve it, and are ended then.
+    pub ends_with_first: bool,
 }
 
 /// A [`Process`] with the reason for each variable.
@@ -48,68 +64,127 @@ pub struct Process {
 pub struct Explained {
     pub rank: u32,
     pub argv: Vec<String>,
+    /// Why the arguments are not the job's own, where they are not.
+    pub argv_why: Option<&'static str>,
     /// Sorted by name.
     pub variables: Vec<Variable>,
     pub workdir: String,
+    pub holds: RankGrant,
 }
 
-/// The processes of a run, in rank order.
+/// A launch with its reasons.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    pub choice: Choice,
+    /// One process starts all ranks.
+    pub once: bool,
+    pub processes: Vec<Explained>,
+    pub files: Vec<LaunchFile>,
+}
+
+/// The processes of a run, in rank order, and their files.
 ///
 /// # Errors
 /// When the job cannot run this way on any machine, or the grant does not fit the job; see [`LaunchError`].
-pub fn launch(input: &LaunchInput) -> Result<Vec<Process>, LaunchError> {
-    let bare = |Explained { rank, argv, variables, workdir }| Process {
+pub fn launch(input: &LaunchInput) -> Result<Launched, LaunchError> {
+    let bare = |Explained { rank, argv, variables, workdir, holds, .. }| Process {
         rank,
         argv,
         env: variables.into_iter().map(|Variable { name, value, .. }| (name, value)).collect(),
         workdir,
+        holds,
     };
-    Ok(explain(input)?.into_iter().map(bare).collect())
+    let Explanation { choice, processes, files, .. } = explain(input)?;
+    Ok(Launched { processes: processes.into_iter().map(bare).collect(), files, ends_with_first: choice.recipe.ends_with_first })
 }
 
 /// [`launch`], with the reason for each variable.
 ///
 /// # Errors
 /// The same as [`launch`].
-pub fn explain(input: &LaunchInput) -> Result<Vec<Explained>, LaunchError> {
+pub fn explain(input: &LaunchInput) -> Result<Explanation, LaunchError> {
     let LaunchInput { spec, grant, .. } = input;
     if grant.ranks.len() != spec.ranks as usize {
         return Err(LaunchError::RanksDiffer { asked: spec.ranks, granted: grant.ranks.len() });
     }
-    let recipe = Recipe::of(spec.launch);
-    refuse_nested_launcher(&spec.work, recipe)?;
-    if input.port.is_none() && recipe.gang_needs_port && spec.ranks > 1 {
-        return Err(LaunchError::NoPort { recipe: recipe.name });
-    }
+    let choice = choose(spec);
+    let recipe = choice.recipe;
+    refuse_nested_launcher(&choice)?;
+    let once = recipe.starts_once(spec.ranks, choice.launcher);
+    recipe.check_ports(if once { spec.ranks.min(1) } else { spec.ranks }, input.ports.len())?;
     let argv = arguments(&spec.work, &spec.name)?;
     let of_run = devices_of(input, first_of_each_rank_first(&grant.ranks))?;
-    let ranks = (0..).zip(&grant.ranks).map(|(rank, held)| {
-        let mut variables = Variables::default();
-        base(&mut variables, input, held);
-        ours(&mut variables, input, rank, held);
+    let whole = [whole_grant(&grant.ranks)];
+    let starting: &[RankGrant] = if once { &whole } else { &grant.ranks };
+    let processes = (0..).zip(starting).map(|(rank, held)| {
         let own = devices_of(input, held.devices.iter())?;
         let place = Place {
             rank,
             ranks: spec.ranks,
             run: input.run,
             retries: spec.retry.attempts.saturating_sub(1),
-            port: input.port,
+            ports: input.ports,
+            once,
+            launcher: choice.launcher.filter(|launcher| launcher.launch == recipe.launch),
             devices: own.len(),
+            threads: threads(input.grant, grant.ranks.get(rank as usize).unwrap_or(held)),
             held,
             input,
         };
-        (recipe.fill)(&mut variables, &place);
-        let shown = if recipe.sees == Sees::Run && !own.is_empty() { of_run.clone() } else { own };
-        let within = input.only_granted_nodes.then(|| of_run.clone());
-        visibility::fill(&mut variables, &View { rank, shown, machine: input.devices, within })?;
-        variables.overlay(&spec.env, input.environment)?;
-        Ok(Explained { rank, argv: argv.clone(), variables: variables.finish()?, workdir: spec.workdir.clone() })
+        let variables = variables_of(&place, &choice, &of_run, own)?;
+        let wrapped = (recipe.wrap)(argv.clone(), &place);
+        let workdir = spec.workdir.clone();
+        Ok(Explained { rank, argv: wrapped.argv, argv_why: wrapped.why, variables, workdir, holds: held.clone() })
     });
-    ranks.collect()
+    let processes = processes.collect::<Result<Vec<_>, LaunchError>>()?;
+    let devices = grant.ranks.iter().map(|rank| devices_of(input, rank.devices.iter())).collect::<Result<_, _>>()?;
+    let files = (recipe.files)(&Gang { ranks: spec.ranks, devices });
+    // Files of a launcher are of no use where the ranks are started without it.
+    let files = files.into_iter().filter(|file| processes.iter().any(|process| names(process, &format!("{}/{}", input.files, file.name))));
+    Ok(Explanation { once, files: files.collect(), processes, choice })
+}
+
+fn names(process: &Explained, path: &str) -> bool {
+    process.argv.iter().any(|word| word == path) || process.variables.iter().any(|variable| variable.value == path)
+}
+
+fn variables_of<'a>(place: &Place, choice: &Choice, of_run: &[&'a Device], own: Vec<&'a Device>) -> Result<Vec<Variable>, LaunchError> {
+    let (input, recipe) = (place.input, choice.recipe);
+    let mut variables = Variables::default();
+    base(&mut variables, input, place);
+    ours(&mut variables, place);
+    (recipe.fill)(&mut variables, place);
+    if let (Launch::Auto, 2..) = (input.spec.launch, place.ranks) {
+        rendezvous_beside(&mut variables, place, recipe);
+    }
+    let shown = if place.once || (recipe.sees == Sees::Run && !own.is_empty()) { of_run.to_vec() } else { own };
+    let within = input.only_granted_nodes.then(|| of_run.to_vec());
+    visibility::fill(&mut variables, &View { rank: place.rank, shown, machine: input.devices, within })?;
+    variables.overlay(&input.spec.env, input.environment)?;
+    variables.finish()
+}
+
+/// A job that says nothing of its launch may meet by itself, whatever packages it has.
+fn rendezvous_beside(variables: &mut Variables, place: &Place, recipe: &Recipe) {
+    let taken = match recipe.ports {
+        crate::recipe::Ports::None => 0,
+        crate::recipe::Ports::One => 1,
+        crate::recipe::Ports::EachRank => place.ranks as usize,
+    };
+    if let (Some(port), false, true) = (place.ports.get(taken), place.once, recipe.launch != Launch::Plain) {
+        let why = "for programs that meet by themselves: `launch: auto` takes nothing away that `plain` gives";
+        variables.fix("ASHLAR_RENDEZVOUS", format!("{}:{port}", crate::recipe::HOST), why);
+    }
+}
+
+/// All that the ranks hold, for the one process that starts them.
+fn whole_grant(ranks: &[RankGrant]) -> RankGrant {
+    let cpus: CpuSet = ranks.iter().flat_map(|rank| rank.cpus.iter()).collect();
+    RankGrant { cpus, devices: first_of_each_rank_first(ranks).cloned().collect() }
 }
 
 /// What every process on a Linux machine expects, and what keeps Python and its libraries within the grant.
-fn base(variables: &mut Variables, input: &LaunchInput, held: &RankGrant) {
+fn base(variables: &mut Variables, input: &LaunchInput, place: &Place) {
     let LaunchInput { identity, environment, .. } = input;
     match environment {
         Some(root) => {
@@ -126,7 +201,7 @@ fn base(variables: &mut Variables, input: &LaunchInput, held: &RankGrant) {
     variables.set("LANG", "C.UTF-8", "text is UTF-8, messages and numbers are the same on every machine");
     variables.set("TMPDIR", input.scratch, "the run's own, gone when it ends");
     variables.set("PYTHONUNBUFFERED", "1", "output is seen when it is printed, and not lost when a rank is killed");
-    variables.set("OMP_NUM_THREADS", threads(input.grant, held).to_string(), "CPUs of this rank; more threads would wait for each other");
+    variables.set("OMP_NUM_THREADS", place.threads.to_string(), "CPUs of this rank; more threads would wait for each other");
 }
 
 /// OpenBLAS and MKL follow OMP_NUM_THREADS where their own variables are missing, so it is the only one set.
@@ -136,13 +211,15 @@ fn threads(grant: &Grant, held: &RankGrant) -> usize {
 }
 
 /// Ashlar's own variables: the same in every recipe.
-fn ours(variables: &mut Variables, input: &LaunchInput, rank: u32, held: &RankGrant) {
-    let (run, spec) = (input.run, input.spec);
+fn ours(variables: &mut Variables, place: &Place) {
+    let (run, spec, held) = (place.run, place.input.spec, place.held);
     variables.fix("ASHLAR_JOB_ID", run.job.to_string(), "this job, or this task of an array");
     variables.fix("ASHLAR_JOB_NAME", spec.name.as_str(), "from the job file");
     variables.fix("ASHLAR_RUN_ID", run.to_string(), "this attempt of the job");
     variables.fix("ASHLAR_ATTEMPT", run.attempt.to_string(), "counted from 1");
-    variables.fix("ASHLAR_RANK", rank.to_string(), "this process among those of the run, from 0");
+    if !place.once {
+        variables.fix("ASHLAR_RANK", place.rank.to_string(), "this process among those of the run, from 0");
+    }
     variables.fix("ASHLAR_RANKS", spec.ranks.to_string(), "processes of the run");
     if let Some(task) = run.job.task {
         variables.fix("ASHLAR_ARRAY_INDEX", task.to_string(), "this task of the array");
@@ -153,8 +230,8 @@ fn ours(variables: &mut Variables, input: &LaunchInput, rank: u32, held: &RankGr
     }
 }
 
-fn devices_of<'a>(input: &LaunchInput<'a>, ids: impl Iterator<Item = &'a machine::DeviceId>) -> Result<Vec<&'a Device>, LaunchError> {
-    let find = |id: &machine::DeviceId| {
+fn devices_of<'a>(input: &LaunchInput<'a>, ids: impl Iterator<Item = &'a DeviceId>) -> Result<Vec<&'a Device>, LaunchError> {
+    let find = |id: &DeviceId| {
         let found = input.devices.iter().find(|device| device.id == *id);
         found.ok_or_else(|| LaunchError::UnknownDevice(id.clone()))
     };
@@ -163,19 +240,17 @@ fn devices_of<'a>(input: &LaunchInput<'a>, ids: impl Iterator<Item = &'a machine
 
 /// The devices of a run so that the one at index r is the first of rank r: programs that see all of them take the one
 /// at their local rank. What ranks hold beyond their first comes after.
-fn first_of_each_rank_first(ranks: &[RankGrant]) -> impl Iterator<Item = &machine::DeviceId> {
+fn first_of_each_rank_first(ranks: &[RankGrant]) -> impl Iterator<Item = &DeviceId> {
     let most = ranks.iter().map(|rank| rank.devices.len()).max().unwrap_or(0);
     (0..most).flat_map(move |nth| ranks.iter().filter_map(move |rank| rank.devices.get(nth)))
 }
 
-/// Each rank of the torchrun recipe would start a gang of its own, all of them on one port.
-fn refuse_nested_launcher(work: &Work, recipe: &'static recipe::Recipe) -> Result<(), LaunchError> {
-    let (Work::Command(argv), spec::Launch::Torchrun) = (work, recipe.launch) else { return Ok(()) };
-    let words: Vec<&str> = argv.iter().map(String::as_str).collect();
-    let command = match words.as_slice() {
-        [program, ..] if matches!(base_name(program), "torchrun" | "deepspeed") => base_name(program).to_string(),
-        [_, "-m", module @ ("torch.distributed.run" | "torch.distributed.launch"), ..] => format!("python -m {module}"),
-        _ => return Ok(()),
-    };
-    Err(LaunchError::NestedLauncher { command, recipe: recipe.name })
+/// Each rank would start a gang of its own, all of them on one port. With `plain` a launcher is a program like another.
+fn refuse_nested_launcher(choice: &Choice) -> Result<(), LaunchError> {
+    let Some(launcher) = choice.launcher else { return Ok(()) };
+    let recipe = choice.recipe;
+    if matches!(recipe.launch, Launch::Plain | Launch::Slurm) || recipe.launch == launcher.launch {
+        return Ok(());
+    }
+    Err(LaunchError::NestedLauncher { command: launcher.name, recipe: recipe.name, own: launcher.launch.name() })
 }

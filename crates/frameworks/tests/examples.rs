@@ -30,12 +30,13 @@ fn names_of_rank(spec: &JobSpec, rank: usize) -> Vec<String> {
         devices: &[],
         only_granted_nodes: true,
         hostname: "box",
-        port: Some(20_000),
+        ports: &[20_000, 20_001, 20_002, 20_003],
         environment: spec.environment.is_some().then_some("/srv/environment"),
         scratch: "/tmp",
+        files: "/state/runs/17-2/launch",
         identity: &identity,
     };
-    launch(&input).unwrap()[rank].env.iter().map(|(name, _)| name.clone()).collect()
+    launch(&input).unwrap().processes[rank].env.iter().map(|(name, _)| name.clone()).collect()
 }
 
 #[test]
@@ -52,7 +53,7 @@ fn digits_is_a_gang_of_jax() {
 #[test]
 fn offline_needs_no_package_and_no_network() {
     let spec = parsed("offline", OFFLINE);
-    assert_eq!((spec.ranks, spec.launch, spec.isolation.network), (2, Launch::Plain, Network::None));
+    assert_eq!((spec.ranks, spec.launch, spec.isolation.network), (2, Launch::Auto, Network::None));
     assert!(spec.environment.is_none());
     assert_eq!(spec.work, Work::Command(vec!["python3".into(), "train.py".into()]));
     assert!(names_of_rank(&spec, 0).iter().any(|name| name == "ASHLAR_RENDEZVOUS"));

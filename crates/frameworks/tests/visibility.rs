@@ -36,7 +36,8 @@ fn masks(devices: &[Device], held: &[&[&str]], recipe: Launch, only_granted_node
         devices,
         only_granted_nodes,
         hostname: "box",
-        port: Some(20_000),
+        ports: &[20_000],
+        files: "/files",
         environment: None,
         scratch: "/tmp",
         identity: &identity,
@@ -45,7 +46,7 @@ fn masks(devices: &[Device], held: &[&[&str]], recipe: Launch, only_granted_node
         let shown = env.iter().filter(|(name, _)| MASKS.contains(&name.as_str()));
         shown.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     };
-    Ok(launch(&input)?.iter().map(|process| line(&process.env)).collect())
+    Ok(launch(&input)?.processes.iter().map(|process| line(&process.env)).collect())
 }
 
 fn several(vendor: Vendor, ids: &[&str]) -> Vec<Device> {
@@ -171,13 +172,14 @@ fn jax_takes_all_that_it_sees() {
         devices: &cards,
         only_granted_nodes: true,
         hostname: "box",
-        port: Some(20_000),
+        ports: &[20_000],
+        files: "/files",
         environment: None,
         scratch: "/tmp",
         identity: &identity,
     };
     let processes = launch(&input).unwrap();
-    let second: BTreeMap<_, _> = processes[1].env.iter().cloned().collect();
+    let second: BTreeMap<_, _> = processes.processes[1].env.iter().cloned().collect();
     assert_eq!(second["CUDA_VISIBLE_DEVICES"], "GPU-c,GPU-d");
     assert_eq!(second["JAX_LOCAL_DEVICE_IDS"], "0,1");
     assert_eq!(second["ASHLAR_DEVICES"], "GPU-c,GPU-d");

@@ -44,19 +44,36 @@ pub struct Conduct {
     ranks_left: u32,
     cause: Option<EndCause>,
     killed: bool,
+    /// The run has succeeded when rank 0 has.
+    ends_with_first: bool,
+    /// Rank 0 of such a run has: what becomes of the others says nothing.
+    done: bool,
     /// A rank left otherwise than by itself with code 0 or, asked to end, with 128 + the signal it was asked with.
     unclean: bool,
 }
 
 impl Conduct {
     pub fn new(ranks: u32, checkpoint: Checkpoint) -> Conduct {
-        Conduct { checkpoint, ranks_left: ranks, cause: None, killed: false, unclean: false }
+        Conduct { checkpoint, ranks_left: ranks, cause: None, killed: false, ends_with_first: false, done: false, unclean: false }
+    }
+
+    /// The ranks beside rank 0 only serve it, and are ended when it has ended well.
+    pub fn ending_with_first(self, ends_with_first: bool) -> Conduct {
+        Conduct { ends_with_first, ..self }
     }
 
     pub fn on(&mut self, event: Event) -> Vec<Action> {
         match event {
+            Event::Exited { .. } | Event::Signalled { .. } if self.done => {
+                self.ranks_left = self.ranks_left.saturating_sub(1);
+                vec![]
+            }
             Event::Exited { rank, code } => {
                 self.ranks_left = self.ranks_left.saturating_sub(1);
+                if (rank, code, &self.cause) == (0, 0, &None) && self.ends_with_first {
+                    self.done = true;
+                    return self.kill();
+                }
                 let as_asked = self.cause.is_some() && code == 128 + self.checkpoint.signal.number();
                 self.unclean |= code != 0 && !as_asked;
                 if code == 0 { vec![] } else { self.end(EndCause::Exit { rank, code }, false) }
@@ -177,6 +194,25 @@ mod tests {
             events.iter().for_each(|event| drop(gang.on(*event)));
             assert_eq!(gang.cause(None), EndCause::Limit { limit: Span(9), clean }, "{events:?}");
         }
+    }
+
+    #[test]
+    fn ranks_that_serve_the_first_end_with_it() {
+        let mut served = gang(3).ending_with_first(true);
+        assert_eq!(served.on(Event::Exited { rank: 0, code: 0 }), [Action::Kill]);
+        assert!(served.on(Event::Signalled { rank: 1, signal: 9 }).is_empty());
+        assert!(served.on(Event::Exited { rank: 2, code: 1 }).is_empty());
+        assert_eq!((served.ranks_left(), served.cause(None)), (0, EndCause::Success));
+        // One that leaves before the first is a failure like any other; so is the first's own.
+        for (rank, code) in [(1, 3), (0, 3)] {
+            let mut failed = gang(3).ending_with_first(true);
+            assert_eq!(failed.on(Event::Exited { rank, code }), STOP);
+            assert_eq!(failed.cause(None), EndCause::Exit { rank, code });
+        }
+        let mut stopped = gang(2).ending_with_first(true);
+        stopped.on(Event::StopOrdered { kill: false });
+        assert!(stopped.on(Event::Exited { rank: 0, code: 0 }).is_empty(), "the others have their grace");
+        assert_eq!(stopped.cause(None), EndCause::Stopped);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!              stop.json       present once the run shall end
 //!              journal         what happened, one JSON object a line, and what the supervisor has to say
 //!              setup.log       output of building the environment
+//!              launch/         files that the launch recipe needs, such as a host file; the ranks see them read-only
 //!              rank-0.log.0    output of a rank, in segments named by their first byte
 //!              scratch/        the run's private /tmp and /var/tmp, gone with the run
 //!   spare/<uid>-<gid>/         emptied scratch space, for the next run of the same person
@@ -119,6 +120,11 @@ impl RunFiles {
 
     pub fn journal(&self) -> PathBuf {
         self.dir.join("journal")
+    }
+
+    /// Files that belong to the launch recipe.
+    pub fn launch(&self) -> PathBuf {
+        self.dir.join("launch")
     }
 
     pub fn setup_log(&self) -> PathBuf {

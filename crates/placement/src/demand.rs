@@ -50,7 +50,7 @@ impl<'a> Ask<'a> {
             share: whole(spec.cpus),
             memory: spec.memory,
             shm: spec.shm,
-            rendezvous: !matches!(spec.launch, Launch::Plain | Launch::Slurm),
+            rendezvous: !matches!(spec.launch, Launch::Auto | Launch::Plain | Launch::Slurm),
             devices: spec.devices.as_ref().filter(|request| request.count > 0).map(DeviceAsk::of),
             isolation: spec.isolation.level,
             queue,

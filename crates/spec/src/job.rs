@@ -102,11 +102,24 @@ pub enum Packages {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Launch {
-    /// Only Ashlar's own variables.
+    /// The recipe that the command or the packages tell of.
     #[default]
+    Auto,
+    /// Only Ashlar's own variables.
     Plain,
     Jax,
     Torchrun,
+    Deepspeed,
+    Accelerate,
+    Tensorflow,
+    Paddle,
+    Mindspore,
+    Ray,
+    Mpi,
+    Horovod,
+    Xgboost,
+    /// HCCL's rank table.
+    Ascend,
     /// Slurm's variables, as its batch scripts expect them.
     Slurm,
 }

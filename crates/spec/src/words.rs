@@ -29,7 +29,7 @@ pub(crate) trait Word: Copy + 'static {
 }
 
 /// What other tools say, and the word of ours that means the same.
-const ALIASES: [(&str, &str); 20] = [
+const ALIASES: [(&str, &str); 29] = [
     ("group", "all"),
     ("process", "main"),
     ("oom", "out-of-memory"),
@@ -47,6 +47,15 @@ const ALIASES: [(&str, &str); 20] = [
     ("pytorch", "torchrun"),
     ("torch", "torchrun"),
     ("ddp", "torchrun"),
+    ("elastic", "torchrun"),
+    ("tf", "tensorflow"),
+    ("tf_config", "tensorflow"),
+    ("paddlepaddle", "paddle"),
+    ("mpirun", "mpi"),
+    ("openmpi", "mpi"),
+    ("mpich", "mpi"),
+    ("ranktable", "ascend"),
+    ("hccl", "ascend"),
     ("bridge", "host"),
     ("docker", "container"),
     ("afterok", "ok"),
@@ -83,7 +92,25 @@ macro_rules! words {
     };
 }
 
-words!(Launch, "launch recipe", Plain = "plain", Jax = "jax", Torchrun = "torchrun", Slurm = "slurm");
+words!(
+    Launch,
+    "launch recipe",
+    Auto = "auto",
+    Plain = "plain",
+    Jax = "jax",
+    Torchrun = "torchrun",
+    Deepspeed = "deepspeed",
+    Accelerate = "accelerate",
+    Tensorflow = "tensorflow",
+    Paddle = "paddle",
+    Mindspore = "mindspore",
+    Ray = "ray",
+    Mpi = "mpi",
+    Horovod = "horovod",
+    Xgboost = "xgboost",
+    Ascend = "ascend",
+    Slurm = "slurm"
+);
 words!(
     RetryOn,
     "retry condition",
@@ -179,9 +206,10 @@ mod tests {
         let error = Launch::read("torchrn").unwrap_err();
         assert_eq!(error.message, "'torchrn' is not a launch recipe");
         assert_eq!(error.hint.unwrap(), "did you mean 'torchrun'?");
-        assert_eq!(Launch::read("mpirun").unwrap_err().hint.unwrap(), "write plain, jax, torchrun or slurm");
+        assert_eq!(Launch::read("mpirun").unwrap_err().hint.unwrap(), "did you mean 'mpi'?");
+        assert!(Launch::read("kubernetes").unwrap_err().hint.unwrap().starts_with("write auto, plain, jax, torchrun"));
         assert_eq!(Launch::from_name("jax"), Some(Launch::Jax));
-        assert_eq!(Launch::from_name("horovod"), None);
+        assert_eq!(Launch::from_name("kubernetes"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod completions;
 pub mod devices;
 pub mod jobs;
+pub mod launch;
 pub mod logs;
 pub mod machine;
 pub mod plan;

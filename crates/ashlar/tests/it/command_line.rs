@@ -4,11 +4,14 @@ use super::bench_node::{ASHLAR, TestNode, ashlar, stderr, stdout};
 use super::tidy::workspace;
 use std::process::Command;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 23] = [
     "up",
     "run",
     "submit",
     "plan",
+    "launch",
+    "launch explain",
+    "launch recipes",
     "jobs",
     "show",
     "logs",

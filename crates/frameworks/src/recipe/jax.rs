@@ -5,7 +5,7 @@
 //! `jax.distributed.initialize()` works when those are there. `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` are for
 //! programs that pass them on themselves.
 
-use super::{HOST, Place, Recipe, Sees};
+use super::{BARE, HOST, Place, Ports, Recipe};
 use crate::variables::Variables;
 use spec::Launch;
 
@@ -13,9 +13,9 @@ pub(super) const RECIPE: Recipe = Recipe {
     launch: Launch::Jax,
     name: "jax",
     summary: "jax.distributed.initialize() without arguments; gloo between ranks on CPUs",
-    sees: Sees::Own,
-    gang_needs_port: true,
+    ports: Ports::One,
     fill,
+    ..BARE
 };
 
 fn fill(variables: &mut Variables, place: &Place) {

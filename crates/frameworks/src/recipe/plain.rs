@@ -1,6 +1,6 @@
 //! Only Ashlar's own variables.
 
-use super::{Place, Recipe, Sees};
+use super::{BARE, Place, Recipe};
 use crate::variables::Variables;
 use spec::Launch;
 
@@ -8,9 +8,8 @@ pub(super) const RECIPE: Recipe = Recipe {
     launch: Launch::Plain,
     name: "plain",
     summary: "Ashlar's own variables; ASHLAR_RENDEZVOUS where several ranks meet",
-    sees: Sees::Own,
-    gang_needs_port: false,
     fill,
+    ..BARE
 };
 
 fn fill(variables: &mut Variables, place: &Place) {

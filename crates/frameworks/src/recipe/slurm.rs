@@ -3,19 +3,13 @@
 //! What the script is told at its submission (tasks, folder, account) is among the job's own variables; here is what is
 //! known only now. Names and meanings as in sbatch(1), "OUTPUT ENVIRONMENT VARIABLES".
 
-use super::{Place, Recipe, Sees};
+use super::{BARE, Place, Recipe};
 use crate::variables::Variables;
 use machine::CpuShare;
 use spec::{JobId, Launch};
 
-pub(super) const RECIPE: Recipe = Recipe {
-    launch: Launch::Slurm,
-    name: "slurm",
-    summary: "Slurm's variables for its batch scripts, on one machine",
-    sees: Sees::Own,
-    gang_needs_port: false,
-    fill,
-};
+pub(super) const RECIPE: Recipe =
+    Recipe { launch: Launch::Slurm, name: "slurm", summary: "Slurm's variables for its batch scripts, on one machine", fill, ..BARE };
 
 /// Tasks of an array have numbers of their own with Slurm; programs name folders by them.
 const TASKS: u64 = 1_000_000;

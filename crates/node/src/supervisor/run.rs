@@ -5,7 +5,7 @@ use crate::clock::{self, Stopwatch};
 use crate::conduct::{Action, Conduct, Event};
 use crate::journal::Entry;
 use crate::output::OutputWriter;
-use frameworks::{LaunchInput, Process};
+use frameworks::{LaunchFile, LaunchInput, Launched};
 use machine::DeviceNode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sandbox::{RankEvent, RankProcess, Started, Workload};
@@ -20,6 +20,7 @@ pub(super) struct Gang {
     outputs: Vec<OutputWriter>,
     /// Which output pipes are still open.
     open: Vec<bool>,
+    ends_with_first: bool,
 }
 
 impl Gang {
@@ -78,20 +79,29 @@ impl Gang {
 impl Keeper {
     pub(super) fn start_ranks(&mut self, environment: Option<&str>) -> Result<Gang, EndCause> {
         let order = &self.file.order;
-        let processes = frameworks::launch(&LaunchInput {
+        let ports = order.grant.ports.map(|range| free_ports(range.first, range.count)).unwrap_or_default();
+        let folder = self.files.launch();
+        let launched = frameworks::launch(&LaunchInput {
             spec: &order.spec,
             run: order.run,
             grant: &order.grant,
             devices: &self.file.devices,
             only_granted_nodes: sandbox::capabilities().level == spec::IsolationLevel::Container,
             hostname: &self.file.hostname,
-            port: order.grant.ports.and_then(|range| first_free_port(range.first, range.count)),
+            ports: &ports,
             environment,
             scratch: "/tmp",
+            files: &folder.display().to_string(),
             identity: &order.owner,
         })
         .map_err(|error| EndCause::StartFailed { message: error.to_string(), hint: error.hint(), missing: false })?;
-        let workload = self.workload(processes, environment);
+        self.write_launch_files(&launched.files).map_err(|error| EndCause::StartFailed {
+            message: format!("cannot write the files of the launch: {error}"),
+            hint: None,
+            missing: false,
+        })?;
+        let (ranks, ends_with_first) = (launched.processes.len(), launched.ends_with_first);
+        let workload = self.workload(launched, environment);
         let started = sandbox::start(&workload, &self.asked_to_stop());
         let started = started.map_err(|error| {
             if matches!(error, sandbox::SandboxError::Stopped) {
@@ -100,21 +110,45 @@ impl Keeper {
             let missing = matches!(error, sandbox::SandboxError::Start { missing: true, .. });
             EndCause::StartFailed { message: error.to_string(), hint: error.hint(), missing }
         })?;
-        let ranks = self.file.order.spec.ranks;
-        let outputs = (0..ranks).map(|rank| OutputWriter::new(&self.files.dir, rank)).collect();
+        let outputs = (0..ranks as u32).map(|rank| OutputWriter::new(&self.files.dir, rank)).collect();
         self.note(&Entry::Isolation { report: started.isolation.clone() });
-        Ok(Gang { started, outputs, open: vec![true; ranks as usize] })
+        Ok(Gang { started, outputs, open: vec![true; ranks], ends_with_first })
     }
 
-    fn workload(&self, processes: Vec<Process>, environment: Option<&str>) -> Workload {
+    /// For the person alone: the sandbox shows them read-only.
+    fn write_launch_files(&self, files: &[LaunchFile]) -> std::io::Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let owner = &self.file.order.owner;
+        let folder = self.files.launch();
+        crate::files::make_dir(&folder, 0o700)?;
+        let own = |path: &std::path::Path| match rustix::process::geteuid().is_root() {
+            true => std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid)),
+            false => Ok(()),
+        };
+        for file in files {
+            let path = folder.join(file.name);
+            std::fs::write(&path, &file.text)?;
+            own(&path)?;
+        }
+        // Last, so that nobody but the node writes here before.
+        own(&folder)
+    }
+
+    fn workload(&self, launched: Launched, environment: Option<&str>) -> Workload {
         let order = &self.file.order;
+        let files = (!launched.files.is_empty()).then(|| self.files.launch());
+        // A process that starts the ranks itself holds what is theirs.
+        let ranks = launched.processes.iter().map(|process| process.holds.clone()).collect();
         Workload {
             run: order.run,
             dir: self.files.dir.clone(),
             identity: order.owner.clone(),
-            grant: order.grant.clone(),
+            grant: machine::Grant { ranks, ..order.grant.clone() },
             devices: self.device_nodes(),
-            processes: processes
+            processes: launched
+                .processes
                 .into_iter()
                 .map(|process| RankProcess { rank: process.rank, argv: process.argv, env: process.env, workdir: process.workdir })
                 .collect(),
@@ -122,7 +156,7 @@ impl Keeper {
             network: order.spec.isolation.network,
             demand: order.spec.isolation.level,
             hidden: vec![self.state.root().to_path_buf()],
-            visible: environment.map(PathBuf::from).into_iter().collect(),
+            visible: environment.map(PathBuf::from).into_iter().chain(files).collect(),
             cgroup: self.file.cgroup,
             spare: Some(self.state.spare()),
         }
@@ -160,7 +194,7 @@ impl Keeper {
     /// Until the last rank is gone and its output is on disk.
     pub(super) fn watch_ranks(&mut self, gang: &mut Gang) -> EndCause {
         let spec = self.file.order.spec.clone();
-        let mut conduct = Conduct::new(spec.ranks, spec.checkpoint);
+        let mut conduct = Conduct::new(gang.open.len() as u32, spec.checkpoint).ending_with_first(gang.ends_with_first);
         let mut timers = Timers::start(spec.limit);
         let mut told_running = false;
         // An order that came before the signal handler is met here.
@@ -319,7 +353,7 @@ enum Recorded {
     Nothing,
 }
 
-/// The first port of the lease that nobody listens on. Something outside of Ashlar may sit on a leased port.
-fn first_free_port(first: u16, count: u16) -> Option<u16> {
-    (first..first.saturating_add(count)).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+/// Ports of the lease that nobody listens on. Something outside of Ashlar may sit on a leased port.
+fn free_ports(first: u16, count: u16) -> Vec<u16> {
+    (first..first.saturating_add(count)).filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).collect()
 }

@@ -217,10 +217,10 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
         about: About {
             name: "launch",
             shape: Shape::Word(Launch::NAMES),
-            summary: "Launch recipe: which variables and arguments make the ranks members of their framework's gang.",
-            detail: "`plain` sets Ashlar's own variables only, `jax` those of `jax.distributed`, `torchrun` those of PyTorch's elastic launcher, `slurm` those of Slurm's batch scripts.",
-            default: "plain",
-            examples: &["launch: jax", "launch: torchrun"],
+            summary: "Launch recipe: which variables, arguments and files make the ranks members of their framework's gang.",
+            detail: "`auto` goes by the launcher that the command begins with, else by the packages of the environment, and is `plain` for a rank alone, and where nothing or several things are found; `ashlar launch explain` says which and why. `plain` sets Ashlar's own variables only, `slurm` those of Slurm's batch scripts; the others are named after what they start.",
+            default: "auto",
+            examples: &["launch: jax", "launch: mpi", "launch: plain"],
             elsewhere: &["launcher", "recipe", "framework", "distributed", "backend"],
             ..PLAIN
         },
