@@ -28,7 +28,9 @@ fn list(json: bool) -> Result<(), Failure> {
     }
     let mut table = listing::table(["RECIPE", "WHAT IT GIVES"]);
     table.add_row(["auto", "the one that the command or the packages tell of, else plain"]);
-    recipes().iter().for_each(|recipe| drop(table.add_row([recipe.name, recipe.summary])));
+    for recipe in recipes() {
+        table.add_row([recipe.name, recipe.summary]);
+    }
     Ok(listing::print_table(&table)?)
 }
 
@@ -51,7 +53,7 @@ fn show(place: &Place, asked: &Explain) -> Result<(), Failure> {
         grant: &grant,
         devices: &devices,
         only_granted_nodes: true,
-        hostname: &rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        hostname: &rustix::system::uname().nodename().to_string_lossy(),
         ports: &ports,
         environment,
         scratch: "/tmp",
