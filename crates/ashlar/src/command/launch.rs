@@ -44,7 +44,7 @@ fn show(place: &Place, asked: &Explain) -> Result<(), Failure> {
     let granted = place.connect().ok().and_then(|client| client.plan(job.clone()).ok()?.grant);
     let real = granted.is_some();
     let grant = granted.unwrap_or_else(|| made_up(&job, &devices));
-    let identity = myself();
+    let (identity, uname) = (myself(), rustix::system::uname());
     let environment = job.environment.as_ref().map(|_| "ENVIRONMENT");
     let ports: Vec<u16> = grant.ports.map(|range| (range.first..range.first.saturating_add(range.count)).collect()).unwrap_or_default();
     let input = LaunchInput {
@@ -53,7 +53,7 @@ fn show(place: &Place, asked: &Explain) -> Result<(), Failure> {
         grant: &grant,
         devices: &devices,
         only_granted_nodes: true,
-        hostname: &rustix::system::uname().nodename().to_string_lossy(),
+        hostname: &uname.nodename().to_string_lossy(),
         ports: &ports,
         environment,
         scratch: "/tmp",

@@ -58,8 +58,15 @@ pub fn print_run(out: &mut impl Write, run: &RunView) -> io::Result<()> {
         writeln!(out, "  gives way to job {job}; waits again, with no attempt lost")?;
     }
     let grant = &run.grant;
+    // A launcher such as mpirun is one process: it starts the ranks, and none but it is known by itself.
+    let waits = |rank: &spec::RankReport| matches!(rank.state, RankState::Waiting);
+    let by_first = run.ranks.split_first().is_some_and(|(first, others)| !waits(first) && others.iter().all(waits));
     for (index, part) in grant.ranks.iter().enumerate() {
-        let state = run.ranks.get(index).map_or_else(String::new, |rank| rank_state(rank.state, rank.pid));
+        let state = match run.ranks.get(index) {
+            Some(_) if by_first && index > 0 => ", started by the launcher at rank 0".into(),
+            Some(rank) => rank_state(rank.state, rank.pid),
+            None => String::new(),
+        };
         let devices: Vec<&str> = part.devices.iter().map(|id| id.0.as_str()).collect();
         let devices = if devices.is_empty() { String::new() } else { format!(", devices {}", devices.join(", ")) };
         writeln!(out, "  rank {index}: CPUs {}{devices}{state}", part.cpus)?;
