@@ -95,12 +95,25 @@ pub struct JobRow {
     pub exit_code: Option<i32>,
     pub user: String,
     pub queue: String,
+    /// Of an elastic job the most.
     pub ranks: u32,
+    /// Of an elastic job that has not left for the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elastic: Option<ElasticView>,
     pub submitted: Time,
     pub started: Option<Time>,
     pub ended: Option<Time>,
     /// For a waiting job the first reason, for an ended one how it ended.
     pub note: Option<String>,
+}
+
+/// With how many ranks an elastic job may run, and runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElasticView {
+    /// As in its file: `2..8`, `2,4,8`.
+    pub range: String,
+    /// Of the newest run, once there is one.
+    pub ranks: Option<u32>,
 }
 
 /// `GET /v1/jobs`: newest first. `next` is passed as `before` to get the page after this one.
@@ -168,6 +181,9 @@ pub struct ReasonView {
 pub struct PlanView {
     pub verdict: PlanVerdict,
     pub grant: Option<Grant>,
+    /// Of an elastic job; how many ranks it would have is in the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<String>,
     pub planned_start: Option<Time>,
     pub reasons: Vec<ReasonView>,
     /// What the job names that is not there. Filled in by a command on the node's machine, which looks with its user's rights.

@@ -81,6 +81,8 @@ pub struct FollowReply {
 pub struct WhyView {
     pub id: JobId,
     pub state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elastic: Option<crate::ElasticView>,
     /// Most important first; empty when the job does not wait.
     pub reasons: Vec<ReasonView>,
     pub planned_start: Option<Time>,

@@ -106,9 +106,9 @@ pub struct JobFlags {
     /// Name of the job [default: the program's name]
     #[arg(long)]
     pub name: Option<String>,
-    /// Processes that start together or not at all
+    /// Processes that start together or not at all: 4, or as many as there is room for: 2..8 or 2,4,8
     #[arg(long, value_name = "N")]
-    pub ranks: Option<u32>,
+    pub ranks: Option<String>,
     /// Accelerators of each rank, such as 1, gpu:2, 24GB, A100:80GB:2
     #[arg(long, value_name = "REQUEST")]
     pub devices: Option<String>,

@@ -80,3 +80,18 @@ pub fn warn(text: &str) {
 pub fn width() -> usize {
     rustix::termios::tcgetwinsize(io::stdout()).map_or(100, |size| usize::from(size.ws_col).max(60))
 }
+
+/// How many ranks a job has: "4", of an elastic one "4 of 2..8", or "2..8" before it first ran.
+pub fn ranks(row: &api::JobRow) -> String {
+    match &row.elastic {
+        Some(api::ElasticView { range, ranks: Some(ranks) }) => format!("{ranks} of {range}"),
+        Some(api::ElasticView { range, ranks: None }) => range.clone(),
+        None => row.ranks.to_string(),
+    }
+}
+
+/// " with 4 ranks of 2..8".
+pub fn elastic(view: &api::ElasticView) -> String {
+    let ranks = view.ranks.map_or_else(String::new, |ranks| format!(" with {}", counted(ranks.into(), "rank")));
+    format!("{ranks} of {}", view.range)
+}

@@ -138,6 +138,7 @@ mod tests {
             user: "ada".into(),
             queue: "default".into(),
             ranks: 1,
+            elastic: None,
             submitted: Time(0),
             started: None,
             ended: None,

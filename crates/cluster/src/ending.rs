@@ -73,11 +73,12 @@ fn backoff(first: Span, runs: u32) -> Span {
 /// Why the newest run of the job ended, with what its owner can do. `None` while it has not.
 pub fn explain(job: &Job) -> Option<diagnosis::Finding> {
     let Run { state: RunState::Ended(cause), .. } = job.runs.last()? else { return None };
-    Some(explain_cause(&job.spec, job.cancelled_by.as_ref().map(|by| by.user.as_str()), cause))
+    Some(explain_cause(job, job.cancelled_by.as_ref().map(|by| by.user.as_str()), cause))
 }
 
-pub(crate) fn explain_cause(spec: &JobSpec, cancelled_by: Option<&str>, cause: &EndCause) -> diagnosis::Finding {
-    let program = match &spec.work {
+/// `cause` is that of the newest run.
+pub(crate) fn explain_cause(job: &Job, cancelled_by: Option<&str>, cause: &EndCause) -> diagnosis::Finding {
+    let program = match &job.spec.work {
         Work::Command(words) => words.first().map(String::as_str),
         Work::Script(_) => None,
     };
@@ -95,7 +96,8 @@ pub(crate) fn explain_cause(spec: &JobSpec, cancelled_by: Option<&str>, cause: &
         EndCause::StartFailed { message, hint, missing } => End::StartFailed { message, hint: hint.as_deref(), missing: *missing },
         EndCause::Lost { message } => End::Lost { message },
     };
-    diagnosis::run_end::explain(&EndFacts { end, ranks: spec.ranks, program })
+    let ranks = job.runs.last().and_then(|run| u32::try_from(run.grant.ranks.len()).ok()).unwrap_or(job.spec.ranks);
+    diagnosis::run_end::explain(&EndFacts { end, ranks, program })
 }
 
 #[cfg(test)]

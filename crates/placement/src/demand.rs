@@ -43,10 +43,14 @@ pub(crate) fn planned_span(spec: &JobSpec, policy: &Policy) -> Span {
 }
 
 impl<'a> Ask<'a> {
+    /// Of an elastic job, at its fewest ranks.
     pub fn of(job: &'a Waiting, queue: usize, policy: &Policy) -> Ask<'a> {
-        let spec = &*job.spec;
+        Ask::sized(&job.spec, job.spec.least_ranks(), queue, policy)
+    }
+
+    pub fn sized(spec: &'a JobSpec, ranks: u32, queue: usize, policy: &Policy) -> Ask<'a> {
         Ask {
-            ranks: spec.ranks.max(1),
+            ranks: ranks.max(1),
             share: whole(spec.cpus),
             memory: spec.memory,
             shm: spec.shm,

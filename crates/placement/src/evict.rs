@@ -165,7 +165,8 @@ impl<'a> Planner<'a> {
     }
 
     fn keep_claim(&mut self, job: &'a Waiting, grant: &Grant, charge: &mut impl FnMut(&Ask<'a>, u64), starts: &mut Vec<Start>) {
-        let ask = Ask::of(job, self.queues.find(&job.queue), self.policy);
+        let ranks = u32::try_from(grant.ranks.len()).unwrap_or(u32::MAX);
+        let ask = Ask::sized(&job.spec, ranks, self.queues.find(&job.queue), self.policy);
         let holding = Rc::new(Holding::of_grant(grant, ask.queue, &self.ground.layouts, &self.ground.ports));
         charge(&ask, grant.memory.0);
         let runs = self.snapshot.running.iter().enumerate();

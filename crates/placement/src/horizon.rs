@@ -100,6 +100,31 @@ impl Horizon {
         self.forget_peaks();
     }
 
+    /// The index that what is started next will have.
+    pub fn next_index(&self) -> usize {
+        self.occupations.len()
+    }
+
+    /// Undoes a start, until [`Horizon::put_back`].
+    pub fn take_back(&mut self, index: usize) -> Rc<Holding> {
+        let Occupation { holding, end, .. } = self.occupations[index].clone();
+        self.current.release(&holding);
+        self.cleared.iter_mut().for_each(|held| held.release(&holding));
+        self.ahead.iter_mut().filter(|(time, _)| *time < end).for_each(|(_, held)| held.release(&holding));
+        self.forget_peaks();
+        holding
+    }
+
+    /// Starts a holding in place of the one that was taken back, for as long.
+    pub fn put_back(&mut self, index: usize, holding: Rc<Holding>) {
+        let end = self.occupations[index].end;
+        self.current.take(&holding);
+        self.cleared.iter_mut().for_each(|held| held.take(&holding));
+        self.ahead.iter_mut().filter(|(time, _)| *time < end).for_each(|(_, held)| held.take(&holding));
+        self.occupations[index].holding = holding;
+        self.forget_peaks();
+    }
+
     /// Promises a holding for later.
     pub fn promise(&mut self, holding: Rc<Holding>, from: Time, span: Span, nothing: &Held) {
         let end = from + span;

@@ -19,6 +19,8 @@ pub(crate) struct Totals {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket {
     pub queue: usize,
+    /// 0 is the start of the job; of an elastic one each further size is a turn of its own, after all starts of the queue.
+    pub level: usize,
     pub priority: Reverse<i32>,
     pub submitted: Time,
     pub job: JobId,
@@ -126,8 +128,8 @@ impl Order {
         self.entries += 1;
     }
 
-    /// Index of the next job to consider.
-    pub fn next(&mut self) -> Option<usize> {
+    /// Index of the next job to consider, and at which level.
+    pub fn next(&mut self) -> Option<(usize, usize)> {
         if !self.begun {
             self.begin();
         }
@@ -151,15 +153,15 @@ impl Order {
         }
     }
 
-    fn hand_out(&mut self, queue: usize) -> Option<usize> {
+    fn hand_out(&mut self, queue: usize) -> Option<(usize, usize)> {
         let (next, end) = &mut self.cursors[queue];
         if next == end {
             return None;
         }
-        let index = self.tickets[*next].index;
+        let Ticket { index, level, .. } = self.tickets[*next];
         *next += 1;
         self.out = Some(queue);
-        Some(index)
+        Some((index, level))
     }
 
     /// Counts a job as held by its queue and all above it.
@@ -184,7 +186,7 @@ mod tests {
     }
 
     fn ticket(queue: usize, priority: i32, submitted: u64, number: u64) -> Ticket {
-        Ticket { queue, priority: Reverse(priority), submitted: Time(submitted), job: JobId::new(number), index: number as usize }
+        Ticket { queue, level: 0, priority: Reverse(priority), submitted: Time(submitted), job: JobId::new(number), index: number as usize }
     }
 
     fn served(tickets: Vec<Ticket>, portions: Vec<Portion>) -> Vec<usize> {
@@ -200,7 +202,7 @@ mod tests {
         };
         let mut order = Order::new(tickets, portions, parents.into(), TOTALS);
         let mut served = Vec::new();
-        while let Some(index) = order.next() {
+        while let Some((index, _)) = order.next() {
             order.charge(&ask(queues[index], 1000), 0);
             served.push(index);
         }

@@ -64,6 +64,14 @@ enum Standing {
     Never,
 }
 
+/// An elastic job that starts, at which of its sizes so far, and where that is noted.
+struct Elastic {
+    level: usize,
+    /// In the list of starts, and on the horizon.
+    start: usize,
+    occupation: usize,
+}
+
 /// A job that does not start, in order.
 struct Waits<'a> {
     job: &'a Waiting,
@@ -142,18 +150,13 @@ fn decide<'a>(snapshot: &'a Snapshot, policy: &'a Policy, now: Time, jobs: &[&'a
     let mut queues = Queues::new(snapshot);
     let known: BTreeSet<&str> = snapshot.machines.iter().map(|known| known.machine.id.as_str()).collect();
     let has_place = |job: &Waiting| job.claim.as_ref().is_some_and(|grant| known.contains(grant.machine.as_str()));
-    let tickets: Vec<Ticket> = jobs
-        .iter()
-        .enumerate()
-        .filter(|(_, job)| job.gates.is_empty() && !has_place(job))
-        .map(|(index, job)| Ticket {
-            queue: queues.index(&job.queue),
-            priority: Reverse(if now - job.submitted >= policy.starving_after { i32::MAX } else { job.spec.priority }),
-            submitted: job.submitted,
-            job: job.job,
-            index,
-        })
-        .collect();
+    let mut tickets: Vec<Ticket> = Vec::with_capacity(jobs.len());
+    for (index, job) in jobs.iter().enumerate().filter(|(_, job)| job.gates.is_empty() && !has_place(job)) {
+        let queue = queues.index(&job.queue);
+        let priority = Reverse(if now - job.submitted >= policy.starving_after { i32::MAX } else { job.spec.priority });
+        let turn = |level| Ticket { queue, level, priority, submitted: job.submitted, job: job.job, index };
+        tickets.extend((0..job.spec.sizes().len()).map(turn));
+    }
     jobs.iter().filter(|job| has_place(job)).for_each(|job| {
         queues.index(&job.queue);
     });
@@ -277,8 +280,15 @@ impl<'a> Planner<'a> {
             nowhere || (planner.promises.len() >= planner.policy.reservations && planner.horizon.exhausted(&planner.ground))
         };
         let mut nothing_starts = closed(self);
-        while let Some(index) = order.next() {
+        let mut elastic: BTreeMap<usize, Elastic> = BTreeMap::new();
+        while let Some((index, level)) = order.next() {
             let job = jobs[index];
+            if level > 0 {
+                if let Some(started) = elastic.get_mut(&index) {
+                    self.grow(job, level, started, order, starts);
+                }
+                continue;
+            }
             let ask = || Ask::of(job, self.queues.find(&job.queue), self.policy);
             if nothing_starts && waits.len() >= scope.foresee && scope.focus != Some(job.job) {
                 if order.takes_turns() {
@@ -294,6 +304,9 @@ impl<'a> Planner<'a> {
                 order.charge(&ask, self.classes[class].demand.on.first().map_or(0, |need| need.memory));
             }
             if let Some(placed) = self.try_start(class, nothing_starts) {
+                if job.spec.is_elastic() {
+                    elastic.insert(index, Elastic { level: 0, start: starts.len(), occupation: self.horizon.next_index() });
+                }
                 let layout = &self.ground.layouts[placed.holding.machine.unwrap_or(0)];
                 starts.push(Start { job: job.job, grant: placed.grant(&ask, layout, &self.ground.ports) });
                 self.horizon.start(Rc::new(placed.holding), ask.span);
@@ -311,6 +324,30 @@ impl<'a> Planner<'a> {
             }
         }
         waits
+    }
+
+    /// The next size of an elastic job that starts: if it fits beside all that starts and is promised, in the place of the
+    /// smaller one.
+    fn grow(&mut self, job: &'a Waiting, level: usize, started: &mut Elastic, order: &mut Order, starts: &mut [Start]) {
+        let sizes = job.spec.sizes();
+        if started.level + 1 != level {
+            return; // a smaller size did not fit
+        }
+        let ask = Ask::sized(&job.spec, sizes[level], self.queues.find(&job.queue), self.policy);
+        let class = self.class(ask);
+        if self.classes[class].is_never() {
+            return;
+        }
+        let demand = &self.classes[class].demand;
+        let before = self.horizon.take_back(started.occupation);
+        let Some(placed) = self.horizon.fit(demand, &self.ground) else {
+            return self.horizon.put_back(started.occupation, before);
+        };
+        let layout = &self.ground.layouts[placed.holding.machine.unwrap_or(0)];
+        starts[started.start].grant = placed.grant(&ask, layout, &self.ground.ports);
+        started.level = level;
+        order.charge(&Ask { ranks: ask.ranks - sizes[level - 1], ..ask }, placed.holding.memory.saturating_sub(before.memory));
+        self.horizon.put_back(started.occupation, Rc::new(placed.holding));
     }
 
     fn try_start(&mut self, class: usize, nothing_starts: bool) -> Option<crate::place::Placed> {

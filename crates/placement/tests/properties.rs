@@ -13,6 +13,8 @@ use world::*;
 #[derive(Clone, Debug)]
 struct Asked {
     ranks: u32,
+    /// Further sizes of an elastic job: so many ranks more.
+    more: Option<u32>,
     milli: u32,
     memory: Option<u64>,
     shm: Option<u64>,
@@ -34,10 +36,11 @@ fn asked() -> impl Strategy<Value = Asked> {
         proptest::option::weighted(0.8, 1u64..300),
         -2i32..3,
         0usize..3,
-        any::<bool>(),
+        (any::<bool>(), proptest::option::weighted(0.3, 1u32..6)),
     );
-    (size, rest).prop_map(|((ranks, milli, memory, shm), (devices, model, minutes, priority, queue, jax))| Asked {
+    (size, rest).prop_map(|((ranks, milli, memory, shm), (devices, model, minutes, priority, queue, (jax, more)))| Asked {
         ranks,
+        more,
         milli,
         memory,
         shm,
@@ -62,6 +65,8 @@ fn waiting(number: u64, asked: &Asked, one_queue: bool) -> Waiting {
     let models: [&[&str]; 5] = [&[], &["a100"], &["rtx4090"], &["a100", "4090"], &["910b"]];
     let mut job = job(number).milli(asked.milli).ranks(asked.ranks).priority(if one_queue { 0 } else { asked.priority });
     job = job.with(|spec| {
+        let most = asked.ranks + asked.more.unwrap_or(0);
+        spec::parse_ranks(&format!("{}..{most}", asked.ranks)).expect("a range").apply(spec);
         spec.memory = asked.memory.map(Bytes::mib);
         spec.shm = asked.shm.map(Bytes::mib);
         spec.expect = asked.minutes.map(Span::minutes);
@@ -305,7 +310,7 @@ proptest! {
                     (Some(amount), Some("GiB")) => spec.memory = Some(Bytes::gib(u64::from(amount))),
                     (Some(amount), Some("MiB")) => spec.memory = Some(Bytes::mib(u64::from(amount))),
                     (Some(cpus), Some("CPU" | "CPUs")) => spec.cpus = CpuShare::whole(cpus),
-                    (Some(ranks), Some("rank" | "ranks")) => spec.ranks = ranks,
+                    (Some(ranks), Some("rank" | "ranks")) => (spec.ranks, spec.sizes) = (ranks, vec![]),
                     (Some(count), Some("device" | "devices")) => spec.devices.as_mut().expect("has devices").count = count,
                     _ => continue,
                 }

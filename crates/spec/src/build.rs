@@ -7,6 +7,30 @@ use machine::CpuShare;
 use std::collections::BTreeMap;
 
 impl JobSpec {
+    /// The numbers of ranks with which the job may run, ascending, never empty.
+    pub fn sizes(&self) -> &[u32] {
+        if self.sizes.is_empty() { std::slice::from_ref(&self.ranks) } else { &self.sizes }
+    }
+
+    /// The fewest ranks with which the job runs.
+    pub fn least_ranks(&self) -> u32 {
+        self.sizes()[0]
+    }
+
+    pub fn is_elastic(&self) -> bool {
+        self.sizes.len() > 1
+    }
+
+    /// Whether a run of the job may be ended at its checkpoint so that it goes on with another number of ranks.
+    pub fn is_resizable(&self) -> bool {
+        self.is_elastic() && self.checkpoint.declared
+    }
+
+    /// The job with this number of ranks and no other: what a node carries out.
+    pub fn sized(&self, ranks: u32) -> JobSpec {
+        JobSpec { ranks, sizes: Vec::new(), ..self.clone() }
+    }
+
     /// How long a run may hold what it was given, as far as the job says: what it expects, or else its limit and the
     /// grace that comes on top of it, whichever is less. `None` when it says neither.
     pub fn longest(&self) -> Option<Span> {
@@ -21,6 +45,7 @@ impl JobSpec {
             name: name.into(),
             work: Work::Command(argv),
             ranks: 1,
+            sizes: vec![],
             devices: None,
             cpus: CpuShare::ONE,
             memory: None,

@@ -12,8 +12,11 @@ use std::collections::BTreeMap;
 pub struct JobSpec {
     pub name: String,
     pub work: Work,
-    /// Processes that start together or not at all.
+    /// Processes that start together or not at all; of an elastic job the most.
     pub ranks: u32,
+    /// Numbers of ranks with which an elastic job may run, ascending; the last is `ranks`. Empty for all others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sizes: Vec<u32>,
     /// Accelerators of each rank.
     pub devices: Option<DeviceRequest>,
     /// Processor time of each rank.
@@ -164,6 +167,9 @@ pub struct Checkpoint {
     pub grace: Span,
     #[serde(default)]
     pub to: SignalTo,
+    /// The job says by itself that it saves its work and goes on from there: only such a job is restarted at another size.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declared: bool,
 }
 
 /// Which processes of a rank get the signal.
@@ -179,7 +185,7 @@ pub enum SignalTo {
 
 impl Default for Checkpoint {
     fn default() -> Checkpoint {
-        Checkpoint { signal: Signal::Term, grace: Span::seconds(30), to: SignalTo::Main }
+        Checkpoint { signal: Signal::Term, grace: Span::seconds(30), to: SignalTo::Main, declared: false }
     }
 }
 

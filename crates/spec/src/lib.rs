@@ -24,8 +24,8 @@ mod words;
 pub use assignment::{Assignment, Identity, RunOrder, StopOrder};
 pub use field_error::FieldError;
 pub use grammar::{
-    parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount, parse_span, split_command, write_bytes, write_cpus,
-    write_span,
+    Ranks, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount, parse_ranks, parse_span, split_command,
+    write_bytes, write_cpus, write_ranks, write_span,
 };
 pub use ids::{IdError, JobId, RunId};
 pub use job::{

@@ -11,6 +11,8 @@ use crate::Span;
 /// Ranks of one gang. A rank is at least one process and one leased port; the default port lease of a machine
 /// would not feed more.
 pub const RANKS: RangeInclusive<i64> = 1..=4096;
+/// Sizes of one elastic gang that its file lists.
+pub const SIZES: usize = 64;
 /// Accelerators of one rank. All of them are in one machine, and no server carries more than this.
 pub const DEVICES: RangeInclusive<i64> = 1..=128;
 /// Whole CPUs of one rank: the kernel's own ceiling (`NR_CPUS` on x86-64).

@@ -42,6 +42,10 @@ pub(crate) fn violations(spec: &JobSpec) -> Vec<Violation> {
     findings.check("name", check_name(&spec.name));
     work(&spec.work, &mut findings);
     findings.check("ranks", bounded("the number of ranks", spec.ranks.into(), &limits::RANKS));
+    let ascending = spec.sizes.windows(2).all(|pair| pair[0] < pair[1]);
+    if !spec.sizes.is_empty() && (!ascending || spec.sizes[0] == 0 || spec.sizes.last() != Some(&spec.ranks)) {
+        findings.say("sizes", "the sizes are not ascending from 1 up to the number of ranks", "leave them out, or list each once");
+    }
     if let Some(request) = &spec.devices {
         devices(request, &mut findings);
     }

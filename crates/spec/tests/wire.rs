@@ -48,6 +48,8 @@ fn every_rule_has_its_sentence() {
         told(|job| job.work = Work::Script("a\0".into())),
         told(|job| job.ranks = 0),
         told(|job| job.ranks = 5000),
+        told(|job| job.sizes = vec![2, 4]),
+        told(|job| job.sizes = vec![0, 1]),
         told(|job| job.devices = Some(DeviceRequest { count: 0, ..DeviceRequest::default() })),
         told(|job| job.devices = Some(DeviceRequest { vendor: Some(machine::Vendor::Unknown), count: 1, ..DeviceRequest::default() })),
         told(|job| job.devices = Some(DeviceRequest { models: vec!["a:b".into()], count: 1, ..DeviceRequest::default() })),

@@ -67,7 +67,7 @@ fn print(rows: &[JobRow], asked: &Jobs) -> Result<(), Failure> {
             listing::paint_state(&row.state),
             row.user.clone(),
             row.queue.clone(),
-            row.ranks.to_string(),
+            listing::ranks(row),
             moment::relative(row.submitted, now),
             moment::elapsed(row.started, row.ended, now),
             row.note.clone().unwrap_or_default(),

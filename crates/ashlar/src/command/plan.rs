@@ -6,7 +6,7 @@ use crate::arguments::Plan;
 use crate::failure::{FAILED, Failure, INPUT};
 use crate::listing;
 use crate::state::Place;
-use api::{PlanVerdict, PlanView};
+use api::{ElasticView, PlanVerdict, PlanView};
 use spec::Launch;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -34,7 +34,11 @@ pub fn run(place: &Place, plan: Plan) -> Result<ExitCode, Failure> {
 fn print(view: &PlanView) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match view.verdict {
-        PlanVerdict::StartsNow => writeln!(out, "starts now")?,
+        PlanVerdict::StartsNow => {
+            let ranks = view.grant.as_ref().and_then(|grant| u32::try_from(grant.ranks.len()).ok());
+            let size = view.range.clone().map(|range| listing::elastic(&ElasticView { range, ranks })).unwrap_or_default();
+            writeln!(out, "starts now{size}")?;
+        }
         PlanVerdict::Waits => writeln!(out, "would wait")?,
         PlanVerdict::Never => writeln!(out, "never fits")?,
     }

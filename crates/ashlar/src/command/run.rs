@@ -126,8 +126,8 @@ fn describe(flags: &JobFlags, command: Vec<String>) -> Result<JobSpec, Failure> 
 }
 
 fn resources(job: &mut JobSpec, flags: &JobFlags) -> Result<(), Failure> {
-    if let Some(ranks) = flags.ranks {
-        job.ranks = ranks;
+    if let Some(text) = &flags.ranks {
+        spec::parse_ranks(text).map_err(|e| Failure::from_field("--ranks", e))?.apply(job);
     }
     if let Some(text) = &flags.devices {
         job.devices = Some(spec::parse_devices(text).map_err(|e| Failure::from_field("--devices", e))?);

@@ -25,6 +25,10 @@ fn print(out: &mut impl Write, view: &JobView) -> io::Result<()> {
     let row = &view.row;
     writeln!(out, "job {}  {}  {}", row.id, row.name, listing::paint_state(&row.state))?;
     writeln!(out, "  user {}, queue {}, priority {}", row.user, row.queue, view.spec.priority)?;
+    if let Some(elastic) = &row.elastic {
+        let now = elastic.ranks.map(|ranks| format!(", {ranks} in its newest run")).unwrap_or_default();
+        writeln!(out, "  ranks {}{now}", elastic.range)?;
+    }
     let took = row.started.map(|_| format!(", took {}", moment::elapsed(row.started, row.ended, now))).unwrap_or_default();
     writeln!(out, "  submitted {}{took}", moment::relative(row.submitted, now))?;
     if let Some(code) = row.exit_code {

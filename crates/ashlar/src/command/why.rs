@@ -16,7 +16,8 @@ pub fn run(place: &Place, why: Why) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut out = io::stdout().lock();
-    writeln!(out, "job {} is {}", view.id, listing::paint_state(&view.state))?;
+    let size = view.elastic.as_ref().filter(|_| view.state == "running").map(listing::elastic).unwrap_or_default();
+    writeln!(out, "job {} is {}{size}", view.id, listing::paint_state(&view.state))?;
     print_reasons(&mut out, &view.reasons, view.planned_start)?;
     if let Some(outcome) = &view.outcome {
         writeln!(out, "  {outcome}")?;

@@ -8,6 +8,7 @@ mod crash;
 mod device_table;
 mod devices;
 mod edges;
+mod elastic;
 mod following;
 mod launch_explain;
 mod machine_picture;

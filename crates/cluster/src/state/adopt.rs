@@ -103,8 +103,8 @@ impl State {
             if !self.machines.contains_key(&start.grant.machine) {
                 return refuse(job.id, "on a machine that has not joined");
             }
-            if start.grant.ranks.len() != job.spec.ranks as usize {
-                return refuse(job.id, "but not all of its ranks");
+            if !job.spec.sizes().iter().any(|size| *size as usize == start.grant.ranks.len()) {
+                return refuse(job.id, "but not with a number of ranks that it may have");
             }
             let siblings = taken.entry(job.id.number).or_default();
             if siblings.contains(&job.id) {

@@ -337,7 +337,7 @@ impl State {
     pub fn assignment(&self, machine: &str) -> Assignment {
         let order = |(job, run): (&Job, &Run)| RunOrder {
             run: run.id,
-            spec: job.spec.clone(),
+            spec: order_of(job, run),
             owner: job.owner.clone(),
             grant: run.grant.clone(),
             submitted: job.submitted,
@@ -366,6 +366,14 @@ impl State {
         let room = at_once.saturating_sub(self.index.arrays.get(&number).map_or(0, |array| array.holding));
         let tasks = self.index.waiting.range(JobId::new(number)..=JobId::task(number, u32::MAX));
         tasks.filter(|id| self.jobs.get(id).is_some_and(|job| job.not_before.is_none())).take(room as usize).copied().collect()
+    }
+}
+
+/// What the node is to carry out: of an elastic job, the size that was granted and no other.
+fn order_of(job: &Job, run: &Run) -> Arc<spec::JobSpec> {
+    match u32::try_from(run.grant.ranks.len()) {
+        Ok(ranks) if job.spec.is_elastic() => Arc::new(job.spec.sized(ranks)),
+        _ => job.spec.clone(),
     }
 }
 

@@ -144,12 +144,12 @@ impl State {
             (JobState::Cancelled, Some(by)) => {
                 let outcome = match cause {
                     EndCause::Stopped => format!("cancelled by {by}"),
-                    _ => format!("cancelled by {by}; its run {}", explain_cause(&job.spec, None, cause).sentence()),
+                    _ => format!("cancelled by {by}; its run {}", explain_cause(job, None, cause).sentence()),
                 };
                 Ending { state, exit_code: crate::ending::CANCELLED, outcome, at: ended }
             }
             _ => {
-                let mut outcome = explain_cause(&job.spec, by, cause).sentence();
+                let mut outcome = explain_cause(job, by, cause).sentence();
                 if runs > 1 {
                     outcome.push_str(&format!(" (attempt {runs} of {})", job.spec.retry.attempts));
                 }

@@ -124,6 +124,13 @@ impl Checker {
                 if !whole || (process.phase != Phase::Stopping && process.ranks_alive != spec.ranks) {
                     return broken("no partial gang", format!("{run} has {} of {} ranks", process.ranks_alive, spec.ranks));
                 }
+                let asked = self.accepted.get(&run.job.number).filter(|asked| !asked.sizes().contains(&spec.ranks));
+                if let Some(asked) = asked {
+                    return broken(
+                        "a run has a size of its job",
+                        format!("{run} has {} ranks, it may have {:?}", spec.ranks, asked.sizes()),
+                    );
+                }
                 self.after_is_met(run.job, spec, disk)?;
                 let running = arrays.entry(run.job.number).or_default();
                 *running += 1;

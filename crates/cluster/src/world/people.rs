@@ -150,5 +150,11 @@ fn random_spec(random: &mut Random, number: u64, largest: u32, gpus: bool, all: 
     }
     spec.checkpoint.grace = Span(random.between(10, 3000));
     spec.priority = i32::try_from(random.below(3)).unwrap_or(0);
+    if random.chance(300) {
+        let more = u32::try_from(random.between(1, 5)).unwrap_or(1);
+        spec.sizes = (spec.ranks..=spec.ranks + more).collect();
+        spec.ranks += more;
+    }
+    spec.checkpoint.declared = random.chance(700);
     spec
 }

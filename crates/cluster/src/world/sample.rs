@@ -10,6 +10,7 @@ pub fn spec(name: &str) -> JobSpec {
         name: name.into(),
         work: Work::Command(vec!["work".into()]),
         ranks: 1,
+        sizes: vec![],
         devices: None,
         cpus: CpuShare::ONE,
         memory: Some(Bytes::mib(64)),

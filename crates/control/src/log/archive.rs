@@ -222,6 +222,7 @@ fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         state: row.get(4)?,
         queue: row.get(5)?,
         ranks: row.get(6)?,
+        elastic: None,
         exit_code: row.get(7)?,
         submitted: time(8)?.unwrap_or_default(),
         started: time(9)?,

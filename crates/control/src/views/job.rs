@@ -1,6 +1,6 @@
 //! Jobs and their runs.
 
-use api::{JobRow, JobView, RunView};
+use api::{ElasticView, JobRow, JobView, RunView};
 use cluster::{Job, JobState, Run, RunState};
 use spec::JobId;
 
@@ -14,11 +14,17 @@ pub fn job_row(job: &Job, note: Option<String>) -> JobRow {
         user: job.owner.user.clone(),
         queue: job.queue.clone(),
         ranks: job.spec.ranks,
+        elastic: elastic(job),
         submitted: job.submitted,
         started: job.started,
         ended: job.ended,
         note: if job.state.is_terminal() { job.outcome.clone() } else { note },
     }
+}
+
+fn elastic(job: &Job) -> Option<ElasticView> {
+    let ranks = job.runs.last().and_then(|run| u32::try_from(run.grant.ranks.len()).ok());
+    job.spec.is_elastic().then(|| ElasticView { range: spec::write_ranks(&job.spec), ranks })
 }
 
 /// Without reasons: those come from the plan, for a job that waits.

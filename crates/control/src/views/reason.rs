@@ -86,5 +86,6 @@ pub fn plan_view(found: &WhatIf, spec: &JobSpec, state: &State, viewer: &Viewer,
         (None, false) => PlanVerdict::Waits,
     };
     let reasons = reason_views(&found.reasons, About { spec, job: None }, state, viewer, now);
-    PlanView { verdict, grant: found.start.clone(), planned_start: found.planned_start, reasons, warnings: vec![] }
+    let range = spec.is_elastic().then(|| spec::write_ranks(spec));
+    PlanView { verdict, grant: found.start.clone(), range, planned_start: found.planned_start, reasons, warnings: vec![] }
 }

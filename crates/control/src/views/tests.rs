@@ -12,6 +12,7 @@ pub fn sample_spec(name: &str) -> JobSpec {
         name: name.into(),
         work: Work::Command(vec!["true".into()]),
         ranks: 1,
+        sizes: vec![],
         devices: None,
         cpus: CpuShare::ONE,
         memory: Some(Bytes(64 << 20)),

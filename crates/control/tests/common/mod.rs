@@ -14,6 +14,7 @@ pub fn job(command: &str) -> JobSpec {
         name: "test".into(),
         work: Work::Command(vec![command.into()]),
         ranks: 1,
+        sizes: vec![],
         devices: None,
         cpus: CpuShare::ONE,
         memory: Some(Bytes(64 << 20)),

@@ -1,6 +1,7 @@
 //! Whether the starts leave the planned starts of earlier jobs possible, as far as counts tell.
 
 use super::Found;
+use super::request::fewest;
 use super::tree::Tree;
 use crate::{Plan, Policy, Reservation, Snapshot, Waiting};
 use machine::{Device, Grant, Machine};
@@ -115,14 +116,14 @@ fn has_room(job: &Waiting, machine: &Machine, later: &[Held], before: &[&Waiting
 fn cpus(spec: &JobSpec) -> (u64, bool) {
     let rank = u64::from(spec.cpus.0.max(1));
     let alone = rank >= 1000;
-    (if alone { rank.div_ceil(1000) * 1000 } else { rank } * u64::from(spec.ranks.max(1)), alone)
+    (if alone { rank.div_ceil(1000) * 1000 } else { rank } * fewest(spec), alone)
 }
 
 fn memory(spec: &JobSpec, all: u64, count: u64) -> u128 {
     match spec.memory {
-        Some(rank) => u128::from(rank.0) * u128::from(spec.ranks.max(1)),
+        Some(rank) => u128::from(rank.0) * u128::from(fewest(spec)),
         None => {
-            let (milli, ranks) = (u128::from(cpus(spec).0), u128::from(spec.ranks.max(1)));
+            let (milli, ranks) = (u128::from(cpus(spec).0), u128::from(fewest(spec)));
             let rank = u128::from(all) * (milli / ranks) / u128::from(count.max(1) * 1000);
             (rank * ranks).max(u128::from(spec.shm.unwrap_or_default().0))
         }
@@ -140,7 +141,7 @@ fn devices_left<'a>(job: &Waiting, machine: &Machine, held: impl Iterator<Item =
             && request.class.is_none_or(|class| class == device.class)
             && request.memory_min.is_none_or(|least| device.memory.is_some_and(|memory| memory >= least))
     };
-    machine.devices.iter().filter(fits).count() as u64 >= u64::from(request.count) * u64::from(job.spec.ranks.max(1))
+    machine.devices.iter().filter(fits).count() as u64 >= u64::from(request.count) * fewest(&job.spec)
 }
 
 fn queue_has_room(job: &Waiting, snapshot: &Snapshot, later: &[Held]) -> bool {
@@ -153,7 +154,7 @@ fn queue_has_room(job: &Waiting, snapshot: &Snapshot, later: &[Held]) -> bool {
 
 fn limit_has_room(job: &Waiting, limits: &Limits, held: &[&Grant]) -> bool {
     let held = || held.iter().copied();
-    let ranks = u64::from(job.spec.ranks.max(1));
+    let ranks = fewest(&job.spec);
     let devices = job.spec.devices.as_ref().map_or(0, |request| u64::from(request.count) * ranks);
     let within = |limit: Option<u64>, held: u64, wanted: u64| wanted == 0 || limit.is_none_or(|limit| held.saturating_add(wanted) <= limit);
     within(limits.cpus.map(|cpus| u64::from(cpus) * 1000), held().map(Grant::cpu_milli).sum(), cpus(&job.spec).0)

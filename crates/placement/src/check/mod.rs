@@ -90,9 +90,10 @@ fn grant_is_what_was_asked(start: &Start, job: &Waiting, snapshot: &Snapshot, po
     {
         found.add("isolation", format!("job {id} demands '{}' and '{}' offers '{}'", wanted.name(), machine.id, offer.level.name()));
     }
-    let ranks = u64::from(spec.ranks.max(1));
-    if grant.ranks.len() as u64 != ranks {
-        found.add("gang", format!("job {id} has {ranks} ranks and is given {}", grant.ranks.len()));
+    let ranks = grant.ranks.len();
+    if !request::sizes(spec).any(|size| size == ranks) {
+        let sizes: Vec<String> = request::sizes(spec).map(|size| size.to_string()).collect();
+        found.add("gang", format!("job {id} has {} ranks and is given {ranks}", sizes.join(" or ")));
     }
     request::cpus(id, grant, spec, machine, found);
     request::devices(id, grant, spec, machine, found);

@@ -6,6 +6,17 @@ use machine::{Device, Grant, Machine, Vendor};
 use spec::{DeviceRequest, JobId, JobSpec};
 use std::collections::BTreeSet;
 
+/// Numbers of ranks that the job may have.
+pub(super) fn sizes(spec: &JobSpec) -> impl Iterator<Item = usize> + '_ {
+    let fixed = spec.sizes.is_empty().then_some(spec.ranks.max(1));
+    fixed.into_iter().chain(spec.sizes.iter().copied()).map(|size| size as usize)
+}
+
+/// The fewest ranks of the job.
+pub(super) fn fewest(spec: &JobSpec) -> u64 {
+    sizes(spec).min().unwrap_or(1) as u64
+}
+
 pub(super) fn cpus(id: JobId, grant: &Grant, spec: &JobSpec, machine: &Machine, found: &mut Found) {
     let (asked, given) = (u64::from(spec.cpus.0), u64::from(grant.cpu_share.0));
     // Whole CPUs are rounded up, never more than needed.
@@ -90,7 +101,7 @@ fn has_words(model: &str, wanted: &str) -> bool {
 }
 
 pub(super) fn memory(id: JobId, grant: &Grant, spec: &JobSpec, machine: &Machine, policy: &Policy, found: &mut Found) {
-    let ranks = u128::from(spec.ranks.max(1));
+    let ranks = grant.ranks.len() as u128;
     let given = u128::from(grant.memory.0);
     match spec.memory {
         Some(rank) if given != u128::from(rank.0) * ranks => {

@@ -59,6 +59,7 @@ pub fn spec() -> JobSpec {
         name: "train".into(),
         work: Work::Command(vec!["true".into()]),
         ranks: 1,
+        sizes: vec![],
         devices: None,
         cpus: CpuShare::ONE,
         memory: Some(Bytes::mib(64)),

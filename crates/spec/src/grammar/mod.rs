@@ -7,6 +7,7 @@ mod array;
 mod devices;
 mod path;
 mod quantity;
+mod ranks;
 mod words;
 
 pub use array::{parse_array, parse_dependency};
@@ -15,4 +16,5 @@ pub use path::parse_mount;
 pub(crate) use path::{mount, resolve};
 pub(crate) use quantity::bounded;
 pub use quantity::{parse_bytes, parse_cpus, parse_span, write_bytes, write_cpus, write_span};
+pub use ranks::{Ranks, parse_ranks, write_ranks};
 pub use words::split_command;

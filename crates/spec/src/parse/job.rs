@@ -7,9 +7,9 @@ use crate::parse::reader::Reader;
 use crate::parse::table::{self, About, Field, Shape};
 use crate::words::Word;
 use crate::{
-    Checkpoint, Environment, Isolation, IsolationLevel, JobSpec, Launch, Mount, Network, Notify, NotifyOn, Packages, Retry, RetryOn,
-    SignalTo, Work, limits, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount, parse_signal, parse_span,
-    split_command,
+    Checkpoint, Environment, Isolation, IsolationLevel, JobSpec, Launch, Mount, Network, Notify, NotifyOn, Packages, Ranks, Retry, RetryOn,
+    SignalTo, Work, limits, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount, parse_ranks, parse_signal,
+    parse_span, split_command,
 };
 
 /// A job while its file is read.
@@ -81,15 +81,17 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
     Field {
         about: About {
             name: "ranks",
-            shape: Shape::Integer(&limits::RANKS),
-            summary: "Processes that start together or not at all.",
-            detail: "All amounts below (`devices`, `cpus`, `memory`, `shm`) are for each rank.",
+            shape: Shape::Grammar(&table::RANKS),
+            summary: "Processes that start together or not at all: a number, or for elastic jobs a range or a list.",
+            detail: "All amounts below (`devices`, `cpus`, `memory`, `shm`) are for each rank. An elastic job starts with as many ranks as there is room \
+                     for, and with a `checkpoint` it grows and shrinks while it runs, by restarts. Of a range count 1, 2, 3, 4, 6, 8, 12, 16, 24 ... and \
+                     both ends; a list names the sizes, such as those that divide the batch.",
             default: "1",
-            examples: &["ranks: 4"],
+            examples: &["ranks: 4", "ranks: 2..8", "ranks: 2,4,8"],
             elsewhere: &["ntasks", "tasks", "nodes", "num_nodes", "replicas", "workers", "processes", "world_size", "nproc_per_node"],
             ..PLAIN
         },
-        read: |draft, reader, node| draft.spec.ranks = reader.integer(node).unwrap_or(1),
+        read: |draft, reader, node| reader.read(node, parse_ranks).unwrap_or(Ranks::one(1)).apply(&mut draft.spec),
     },
     Field {
         about: About {
@@ -299,7 +301,10 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
             elsewhere: &["grace", "signal", "stop_duration", "stop_signal", "stop_grace_period", "termination_grace_period_seconds"],
             ..PLAIN
         },
-        read: |draft, reader, node| reader.mapping(node, &CHECKPOINT, &mut draft.spec.checkpoint),
+        read: |draft, reader, node| {
+            draft.spec.checkpoint.declared = true;
+            reader.mapping(node, &CHECKPOINT, &mut draft.spec.checkpoint);
+        },
     },
     Field {
         about: About {

@@ -88,6 +88,14 @@ pub(crate) static CPUS: Grammar = Grammar {
     numbers: true,
 };
 
+pub(crate) static RANKS: Grammar = Grammar {
+    name: "ranks",
+    what: "a number of ranks, a range of them, or a list of sizes",
+    pattern: "^[1-9][0-9]{0,2}(\\.\\.[1-9][0-9]{0,2}|(,[1-9][0-9]{0,2}){0,63})$",
+    examples: &["4", "2..8", "2,4,8"],
+    numbers: true,
+};
+
 pub(crate) static DEVICES: Grammar = Grammar {
     name: "devices",
     what: "devices of each rank: [vendor:][class:][model,model:][memory:][count]",

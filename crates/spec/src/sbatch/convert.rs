@@ -314,7 +314,7 @@ fn times(wishes: &Wishes, found: &mut Sbatch) {
     spec.checkpoint = Checkpoint { to: SignalTo::All, ..Checkpoint::default() };
     if let Some((signal, to, before)) = wishes.signal {
         let before = wishes.limit.map_or(before, |limit| Span(before.0.min(limit.0.saturating_sub(1000))));
-        spec.checkpoint = Checkpoint { signal, grace: before, to };
+        spec.checkpoint = Checkpoint { signal, grace: before, to, declared: true };
         spec.limit = wishes.limit.map(|limit| Span((limit.0 - before.0).max(1000)));
     }
 }

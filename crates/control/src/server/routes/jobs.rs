@@ -126,7 +126,7 @@ fn array_view(app: &App, id: spec::JobId, tasks: Vec<JobRow>, viewer: &Viewer) -
 
 pub async fn why(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>, Id(id): Id) -> Reply<WhyView> {
     let JobView { row, reasons, planned_start, outcome, hint, .. } = blocking(move || view(&app, id, &viewer)).await?;
-    Ok(Json(WhyView { id: row.id, state: row.state, reasons, planned_start, outcome, hint }))
+    Ok(Json(WhyView { id: row.id, state: row.state, elastic: row.elastic, reasons, planned_start, outcome, hint }))
 }
 
 #[cfg(test)]

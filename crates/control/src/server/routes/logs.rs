@@ -80,6 +80,10 @@ fn read(app: &App, id: JobId, viewer: &Viewer, ask: Ask) -> Result<(Option<RunId
         // It waits, or ended without ever being started.
         return Ok((None, LogChunk { offset: ask.offset, data: vec![], ended: job.state.is_terminal() }));
     };
+    if ask.rank as usize >= run.grant.ranks.len() {
+        // This run of an elastic job has fewer ranks; the next one may have more.
+        return Ok((Some(run.id), LogChunk { offset: ask.offset, data: vec![], ended: run.state.is_ended() }));
+    }
     let max = ask.max.unwrap_or(BYTES_DEFAULT).clamp(1, LOG_MAX_BYTES);
     let query = LogQuery { run: run.id, rank: ask.rank, offset: ask.offset, max };
     let chunk = match (app.shared.link.logs)(&query) {
