@@ -63,6 +63,7 @@ fn job(launch: Launch, ranks: u32, workdir: &str, command: &[String]) -> JobSpec
         name: "example".into(),
         work: Work::Command(command.to_vec()),
         ranks,
+        sizes: vec![],
         devices: None,
         cpus: CpuShare::ONE,
         memory: None,

@@ -10,6 +10,7 @@ pub fn job(ranks: u32, launch: Launch) -> JobSpec {
         name: "digits".into(),
         work: Work::Command(vec!["python".into(), "train.py".into()]),
         ranks,
+        sizes: vec![],
         devices: None,
         cpus: CpuRequest::ONE,
         memory: None,
