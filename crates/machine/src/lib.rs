@@ -18,6 +18,7 @@ mod links;
 pub mod paths;
 mod pci;
 mod peer_link;
+mod software;
 pub mod telemetry;
 pub mod topology;
 
@@ -33,4 +34,5 @@ pub use ladder::{Ladder, Rung, Stop, StopKind};
 pub use links::{Accelerator, CpuKind, Distance, Distances, FabricDomain, HostPart, Link, LinkGraph, NetPort, Vertex, Way, nccl, undriven};
 pub use pci::{PciBuses, PciFunction, PciIds, PciLink, PciPort, PciRate, PciTree, Sriov};
 pub use peer_link::{LinkDomain, LinkKind, PeerLink};
+pub use software::{Release, Software};
 pub use telemetry::{LastSeen, Telemetry};
