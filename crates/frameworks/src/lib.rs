@@ -7,6 +7,7 @@
 //! lines for others to run, and what a failed build means. Nothing here reads a file, a clock or the
 //! environment of this process: the same inputs give the same processes.
 
+pub mod builds;
 mod choose;
 pub mod environment;
 mod error;
