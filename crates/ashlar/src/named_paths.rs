@@ -117,7 +117,8 @@ mod tests {
     fn an_environment_and_a_script_bring_their_own_programs() {
         let nothing = |path: &Path| path == Path::new("/");
         let mut own = job(&["torchrun"], "/", &[]);
-        own.environment = Some(spec::Environment { python: None, packages: spec::Packages::Packages(vec!["torch".into()]) });
+        own.environment =
+            Some(spec::Environment { packages: spec::Packages::Packages(vec!["torch".into()]), ..spec::Environment::default() });
         assert!(missing_by(&own, &nothing).is_empty());
         own.work = Work::Script("nonsense".into());
         assert!(missing_by(&own, &nothing).is_empty());

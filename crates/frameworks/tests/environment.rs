@@ -18,7 +18,7 @@ fn facts() -> Facts {
 }
 
 fn wants(packages: &[&str]) -> Environment {
-    Environment { python: None, packages: Packages::Packages(packages.iter().map(|p| p.to_string()).collect()) }
+    Environment { packages: Packages::Packages(packages.iter().map(|p| p.to_string()).collect()), ..Environment::default() }
 }
 
 fn printed(step: &Step) -> String {

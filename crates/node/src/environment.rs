@@ -12,10 +12,18 @@
 //!                            work/                       files of a build in progress
 //! ```
 
+mod framework;
 mod python;
+mod shelf;
 mod step;
 
+pub use framework::{hardware, requirements as framework_requirements, table as build_table, wanted as framework_wanted};
+pub(crate) use shelf::hold;
+pub use shelf::{Built as BuiltEnvironment, LOCK as LOCK_FILE, Named as NamedEnvironment, Shelf, ShelfError};
+
+use frameworks::builds::Choice;
 use frameworks::environment::{self as plans, Bootstrap, Facts};
+use machine::Device;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -34,6 +42,8 @@ pub enum EnvironmentError {
     Python(#[from] plans::PythonError),
     #[error("the environment could not be built: {0}")]
     Requirement(#[from] plans::RequirementError),
+    #[error("the environment could not be built: {0}")]
+    Shelf(#[from] ShelfError),
     #[error("the environment could not be built: {path}: {source}")]
     Files { path: PathBuf, source: io::Error },
     /// What the process that builds said, in its own whole sentence.
@@ -50,6 +60,7 @@ impl EnvironmentError {
             EnvironmentError::Build { hint, .. } | EnvironmentError::Told { hint, .. } => hint.clone(),
             EnvironmentError::Python(error) => Some(error.hint()),
             EnvironmentError::Requirement(error) => Some(error.hint().into()),
+            EnvironmentError::Shelf(error) => error.hint(),
             EnvironmentError::Files { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some("make room on the disk".into()),
             EnvironmentError::Files { .. } | EnvironmentError::Stopped => None,
         }
@@ -64,13 +75,14 @@ enum Built {
 }
 
 /// Finds or builds the environment, in a process with the owner's identity; gives its folder. What the tools print
-/// goes to `log`, without passwords. `stopped` is asked now and then, and ends the work. The calling process must
+/// goes to `log`, without passwords. A framework comes in the build that fits `devices`, those that the run holds. `stopped` is asked now and then, and ends the work. The calling process must
 /// have one thread.
 pub fn build_as_owner(
     environments: &Path,
     owner: &Identity,
     bounds: &sandbox::Bounds,
     wanted: &Environment,
+    devices: &[Device],
     log: &mut File,
     stopped: &dyn Fn() -> bool,
 ) -> Result<String, EnvironmentError> {
@@ -78,7 +90,7 @@ pub fn build_as_owner(
     make_for(&dir, owner).map_err(of_file(&dir))?;
     let (mut answer, mut question) = io::pipe().map_err(of_file(&dir))?;
     let process = sandbox::as_person(owner, bounds, || {
-        let built = match Environments::new(&dir, owner).provide(wanted, log) {
+        let built = match Environments::new(&dir, owner).provide(wanted, devices, log) {
             Ok(path) => Built::At(path),
             Err(error) => Built::Failed { message: error.to_string(), hint: error.hint() },
         };
@@ -143,22 +155,31 @@ impl<'a> Environments<'a> {
         Environments { dir, owner }
     }
 
-    fn provide(&self, wanted: &Environment, log: &mut File) -> Result<String, EnvironmentError> {
+    fn provide(&self, wanted: &Environment, devices: &[Device], log: &mut File) -> Result<String, EnvironmentError> {
         for name in ["tools", "locks", "built", "cache", "work"] {
             let dir = self.dir.join(name);
             fs::create_dir_all(&dir).map_err(of_file(&dir))?;
         }
         let mut build = Build { environments: self, log };
-        let facts = build.facts(wanted)?;
-        let lock_text = build.lock(wanted, &facts)?;
-        build.environment(&lock_text, &facts)
+        if let Some(name) = &wanted.name {
+            let named = Shelf::at(self.dir).read(name)?;
+            let facts = build.facts(Some(&named.python))?;
+            return build.environment(&named.lock, &facts, named.choice.as_ref());
+        }
+        let facts = build.facts(wanted.python.as_deref())?;
+        let (wanted, choice) = framework::written_out(wanted, &facts, devices)?;
+        if let Some(choice) = &choice {
+            let _ = build.log.write_all(framework::told(choice).as_bytes());
+        }
+        let lock_text = build.lock(&wanted, &facts)?;
+        build.environment(&lock_text, &facts, choice.as_ref())
     }
 }
 
 impl Build<'_> {
-    fn facts(&mut self, wanted: &Environment) -> Result<Facts, EnvironmentError> {
+    fn facts(&mut self, python: Option<&str>) -> Result<Facts, EnvironmentError> {
         let environments = self.environments;
-        let (python, platform) = python::choose(wanted.python.as_deref(), environments.owner)?;
+        let (python, platform) = python::choose(python, environments.owner)?;
         let variables = self.variables();
         let mut facts = Facts {
             uv: String::new(),
@@ -236,19 +257,21 @@ impl Build<'_> {
         fs::write(&input, plans::requirements_text(&wanted.packages)?).map_err(of_file(&input))?;
         let resolve = plans::resolve_step(facts, &input.display().to_string(), &output.display().to_string());
         step::run(&resolve, &work, self.log, &guard)?;
-        let text = fs::read_to_string(&output).map_err(of_file(&output))?;
-        fs::rename(&output, &kept).map_err(of_file(&kept))?;
+        let text = plans::lock_text(&plans::requirements_text(&wanted.packages)?, &fs::read_to_string(&output).map_err(of_file(&output))?);
+        fs::write(&output, &text).and_then(|()| fs::rename(&output, &kept)).map_err(of_file(&kept))?;
         let _ = fs::remove_dir_all(&work);
         Ok(text)
     }
 
     /// The built environment of a lock. A folder without its mark is what a build left that died: it goes.
-    fn environment(&mut self, lock_text: &str, facts: &Facts) -> Result<String, EnvironmentError> {
+    fn environment(&mut self, lock_text: &str, facts: &Facts, choice: Option<&Choice>) -> Result<String, EnvironmentError> {
         let environments = self.environments;
         let key = plans::lock_key(lock_text, &facts.python, &facts.platform);
         let dir = environments.dir.join("built").join(&key);
-        let complete = dir.join(".complete");
+        let complete = dir.join(shelf::COMPLETE);
         if complete.is_file() {
+            // When it was used last, for whoever clears up.
+            let _ = File::options().append(true).open(&complete).and_then(|mark| mark.set_modified(std::time::SystemTime::now()));
             return Ok(dir.display().to_string());
         }
         let guard = wait_for(&environments.dir.join("work").join(format!("build-{key}.lock")))?;
@@ -260,6 +283,9 @@ impl Build<'_> {
         let lock_file = work.join("lock.txt");
         fs::write(&lock_file, lock_text).map_err(of_file(&lock_file))?;
         let place = dir.display().to_string();
+        let wheels = Shelf::at(environments.dir).wheels();
+        let offline = plans::are_brought(lock_text, &file_names(&wheels));
+        let facts = &if offline { plans::without_network(facts, &wheels.display().to_string()) } else { facts.clone() };
         let jobs = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         let steps = [
             plans::venv_step(facts, &place),
@@ -271,6 +297,11 @@ impl Build<'_> {
                 let _ = fs::remove_dir_all(&dir);
                 return Err(error);
             }
+        }
+        fs::write(dir.join(shelf::LOCK), lock_text).map_err(of_file(&dir))?;
+        if let Some(choice) = choice {
+            let text = serde_json::to_vec_pretty(choice).unwrap_or_default();
+            fs::write(dir.join(shelf::CHOICE), text).map_err(of_file(&dir))?;
         }
         fs::write(&complete, "").map_err(of_file(&complete))?;
         let _ = fs::remove_dir_all(&work);
@@ -310,6 +341,10 @@ fn pip_configuration(variables: &BTreeMap<String, String>) -> String {
         variables.get("PIP_CONFIG_FILE").cloned().unwrap_or_default(),
     ];
     places.iter().filter_map(|path| fs::read_to_string(path).ok()).collect::<Vec<_>>().join("\n")
+}
+
+fn file_names(dir: &Path) -> Vec<String> {
+    fs::read_dir(dir).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 fn has_certificates() -> bool {

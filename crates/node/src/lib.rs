@@ -28,7 +28,10 @@ mod supervisor;
 
 pub use conduct::{Action, Conduct, Event};
 pub use daemon::{Node, NodeError, NodeOptions};
-pub use environment::{EnvironmentError, build_as_owner};
+pub use environment::{
+    BuiltEnvironment, EnvironmentError, LOCK_FILE, NamedEnvironment, Shelf, ShelfError, build_as_owner, build_table,
+    framework_requirements, framework_wanted, hardware,
+};
 pub use files::{RunFile, RunFiles, StateFiles};
 pub use journal::{Entry, Journal, read_journal};
 pub use notify::{Notification, Notifier, carry};

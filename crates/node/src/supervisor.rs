@@ -22,6 +22,7 @@ use crate::journal::{Entry, Journal, read_journal};
 use crate::lock;
 use nix::sys::signalfd::{SfdFlags, SigSet, SignalFd};
 use spec::{EndCause, Span, StopOrder, Usage};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -54,7 +55,7 @@ pub fn supervise(dir: &Path) -> Result<(), SuperviseError> {
     journal.write(&began()).and_then(|()| journal.sync()).map_err(failed(files.journal()))?;
     let state = StateFiles::at(&file.state);
     let wake = wake::Wake::new(&state, file.order.run);
-    let mut keeper = Keeper { files, file, journal, signals, state, stopping: false, ordered: None, wake };
+    let mut keeper = Keeper { files, file, journal, signals, state, stopping: false, ordered: None, environment: None, wake };
     let (cause, usage, leftovers) = match keeper.keep() {
         Ok(ended) => ended,
         Err(before_any_rank) => (before_any_rank, Usage::default(), None),
@@ -100,6 +101,8 @@ struct Keeper {
     stopping: bool,
     /// An order that came as a signal: a full disk has no room for the file.
     ordered: Option<StopOrder>,
+    /// Keeps the environment from being cleared away.
+    environment: Option<std::fs::File>,
     wake: wake::Wake,
 }
 
@@ -142,8 +145,15 @@ impl Keeper {
             grant: &order.grant,
             least_memory: BUILD_MEMORY,
         };
-        match build_as_owner(&self.state.environments(), &order.owner, &bounds, wanted, &mut log, &stopped) {
-            Ok(path) => Ok(path),
+        let granted: BTreeSet<&machine::DeviceId> = order.grant.devices().collect();
+        let devices: Vec<machine::Device> = self.file.devices.iter().filter(|device| granted.contains(&device.id)).cloned().collect();
+        let built = build_as_owner(&self.state.environments(), &order.owner, &bounds, wanted, &devices, &mut log, &stopped);
+        drop(stopped);
+        match built {
+            Ok(path) => {
+                self.environment = crate::environment::hold(Path::new(&path));
+                Ok(path)
+            }
             Err(crate::EnvironmentError::Stopped) => Err(EndCause::Stopped),
             Err(error) => Err(EndCause::StartFailed { message: error.to_string(), hint: error.hint(), missing: false }),
         }

@@ -83,11 +83,27 @@ pub struct Mount {
 }
 
 /// The software a rank sees beside the host's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// Python version such as `3.12`; `None` takes the `python3` of the machine.
     pub python: Option<String>,
+    /// One that its owner made and named before, with `ashlar env create`; it goes with nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A framework in the build that fits the granted devices; the packages come beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framework: Option<Framework>,
     pub packages: Packages,
+}
+
+/// A framework by name; which build of it is for whoever knows the devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Framework {
+    /// Name, and versions as for pip: `torch`, `torch>=2.4,<2.6`.
+    pub name: String,
+    /// The build, such as `cu121` or `cpu`, where the person chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +115,12 @@ pub enum Packages {
     Requirements(String),
     /// Text of a lock file with hashes, installed as it is.
     Lock(String),
+}
+
+impl Default for Packages {
+    fn default() -> Packages {
+        Packages::Packages(vec![])
+    }
 }
 
 /// Launch recipe: what variables and arguments turn a rank into a member of its framework's gang.

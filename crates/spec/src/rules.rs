@@ -251,6 +251,23 @@ fn environment(environment: &Environment, findings: &mut Findings) {
     if let Some(python) = &environment.python {
         findings.check("environment.python", check_python(python));
     }
+    if let Some(name) = &environment.name {
+        findings.check("environment.name", check_environment_name(name));
+        if *environment != (Environment { name: Some(name.clone()), ..Environment::default() }) {
+            let message = "a named environment is complete, nothing else can be asked for beside it";
+            findings.say("environment", message, "keep name: alone, or leave it out and write the rest");
+        }
+    }
+    if let Some(framework) = &environment.framework {
+        findings.check("environment.framework", check_package(&framework.name));
+        if let Some(build) = &framework.build {
+            findings.check("environment.build", check_build(build));
+        }
+        if matches!(environment.packages, Packages::Lock(_)) {
+            let hint = "leave framework: out: the lock names the framework's build already";
+            findings.say("environment", "there are both a framework and a lock", hint);
+        }
+    }
     match &environment.packages {
         Packages::Packages(packages) => {
             if packages.len() > limits::PACKAGES {
@@ -273,6 +290,24 @@ fn check_python(version: &str) -> Result<(), FieldError> {
         return Ok(());
     }
     Err(FieldError::new(format!("{} is not a version of Python 3", Quoted(version))).hint("write it such as 3.12 or 3.12.4"))
+}
+
+/// The name is a file's too.
+pub fn check_environment_name(name: &str) -> Result<(), FieldError> {
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if begins && name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+        return Ok(());
+    }
+    Err(FieldError::new(format!("{} is no name of an environment", Quoted(name)))
+        .hint("take letters, digits, '-', '_' and '.', at most 64, beginning with a letter or digit"))
+}
+
+fn check_build(build: &str) -> Result<(), FieldError> {
+    if !build.is_empty() && build.len() <= 40 && build.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+        return Ok(());
+    }
+    Err(FieldError::new(format!("{} is no name of a build", Quoted(build)))
+        .hint("`ashlar env why --framework NAME` lists a framework's builds"))
 }
 
 fn check_package(package: &str) -> Result<(), FieldError> {

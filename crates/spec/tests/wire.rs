@@ -2,8 +2,8 @@
 
 use machine::CpuShare;
 use spec::{
-    Array, Bytes, Dependency, DependencyCondition, DeviceRequest, Environment, JobId, JobSpec, Mount, Notify, NotifyOn, Packages, RetryOn,
-    Span, Work, limits, parse_devices,
+    Array, Bytes, Dependency, DependencyCondition, DeviceRequest, Environment, Framework, JobId, JobSpec, Mount, Notify, NotifyOn,
+    Packages, RetryOn, Span, Work, limits, parse_devices,
 };
 
 fn job() -> JobSpec {
@@ -35,7 +35,11 @@ fn complaints_end_somewhere() {
 
 #[test]
 fn every_rule_has_its_sentence() {
-    let packages = |packages| Some(Environment { python: None, packages });
+    let packages = |packages| Some(Environment { packages, ..Environment::default() });
+    let framework = |name: &str, build: Option<&str>| {
+        let framework = Some(Framework { name: name.into(), build: build.map(String::from) });
+        Some(Environment { framework, ..Environment::default() })
+    };
     let notify = |on, command| Some(Notify { on, command });
     let sentences = [
         told(|job| job.name = String::new()),
@@ -83,7 +87,15 @@ fn every_rule_has_its_sentence() {
         told(|job| job.environment = packages(Packages::Requirements("-c\tx\n".into()))),
         told(|job| job.environment = packages(Packages::Requirements("x".repeat(limits::REQUIREMENTS_BYTES + 1)))),
         told(|job| job.environment = packages(Packages::Lock("numpy==1\n".into()))),
-        told(|job| job.environment = Some(Environment { python: Some("2.7; rm".into()), packages: Packages::Packages(vec![]) })),
+        told(|job| job.environment = Some(Environment { python: Some("2.7; rm".into()), ..Environment::default() })),
+        told(|job| job.environment = Some(Environment { name: Some("../x".into()), ..Environment::default() })),
+        told(|job| job.environment = Some(Environment { name: Some("x".into()), python: Some("3.12".into()), ..Environment::default() })),
+        told(|job| job.environment = framework("--index-url x", None)),
+        told(|job| job.environment = framework("torch", Some("cu 121"))),
+        told(|job| {
+            let lock = Packages::Lock("numpy==1 --hash=sha256:0\n".into());
+            job.environment = framework("torch", None).map(|environment| Environment { packages: lock, ..environment })
+        }),
         told(|job| job.expect = Some(Span::ZERO)),
         told(|job| job.limit = Some(Span(u64::MAX))),
         told(|job| (job.expect, job.limit) = (Some(Span::hours(3)), Some(Span::hours(2)))),

@@ -191,7 +191,11 @@ fn surroundings(job: &mut JobSpec, flags: &JobFlags, workdir: &Path) -> Result<(
             }
         }
     } else {
-        job.environment = Some(Environment { python: flags.python.clone(), packages: Packages::Packages(flags.package.clone()) });
+        job.environment = Some(Environment {
+            python: flags.python.clone(),
+            packages: Packages::Packages(flags.package.clone()),
+            ..Environment::default()
+        });
     }
     for pair in &flags.env {
         let (name, value) = match pair.split_once('=') {

@@ -18,6 +18,7 @@ mod python;
 mod redact;
 mod requirements;
 mod steps;
+mod wheels;
 
 pub use bootstrap::{Bootstrap, FETCH_UV, bootstrap_uv};
 pub use failure::{Failure, FailureKind, classify};
@@ -26,4 +27,5 @@ pub use key::{inputs_key, lock_key};
 pub use python::{Interpreter, PythonError, choose_python};
 pub use redact::redact;
 pub use requirements::{RequirementError, requirements_text};
-pub use steps::{Facts, Step, compile_step, resolve_step, sync_step, venv_step};
+pub use steps::{Facts, Step, compile_step, lock_text, resolve_step, sync_step, venv_step};
+pub use wheels::{are_brought, locked_packages, without_network};

@@ -75,6 +75,15 @@ pub fn resolve_step(facts: &Facts, input: &str, lock: &str) -> Step {
     step(facts, &arguments, "choose a version of every package, and note its hashes", true)
 }
 
+/// The lock with the indexes of the request before it: what uv writes names no index, and a package that lies on one of them
+/// alone would not be found again.
+pub fn lock_text(requirements: &str, locked: &str) -> String {
+    let places = ["--index-url", "-i", "--extra-index-url", "--find-links", "-f"];
+    let names_place = |line: &&str| places.contains(&line.split(['=', ' ', '\t']).next().unwrap_or(""));
+    let indexes: Vec<&str> = requirements.lines().map(str::trim).filter(names_place).collect();
+    indexes.into_iter().chain(locked.lines()).map(|line| format!("{line}\n")).collect()
+}
+
 /// Makes an empty environment in `directory`, which must not exist.
 pub fn venv_step(facts: &Facts, directory: &str) -> Step {
     let arguments = ["venv", "--quiet", "--no-project", "--python", &facts.python.path, directory];

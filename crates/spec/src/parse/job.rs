@@ -7,7 +7,7 @@ use crate::parse::reader::Reader;
 use crate::parse::table::{self, About, Field, Shape};
 use crate::words::Word;
 use crate::{
-    Checkpoint, Environment, Isolation, IsolationLevel, JobSpec, Launch, Mount, Network, Notify, NotifyOn, Packages, Ranks, Retry, RetryOn,
+    Checkpoint, Environment, Framework, Isolation, IsolationLevel, JobSpec, Launch, Mount, Network, Notify, NotifyOn, Packages, Ranks, Retry, RetryOn,
     SignalTo, Work, limits, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount, parse_ranks, parse_signal,
     parse_span, split_command,
 };
@@ -402,12 +402,48 @@ static MOUNT: [Field<Mount>; 3] = [
 
 #[derive(Default)]
 struct EnvironmentDraft {
+    name: Option<String>,
     python: Option<String>,
+    framework: Option<String>,
+    build: Option<(String, crate::problem::Place)>,
     packages: Option<Packages>,
     from: Option<&'static str>,
 }
 
-static ENVIRONMENT: [Field<EnvironmentDraft>; 4] = [
+static ENVIRONMENT: [Field<EnvironmentDraft>; 7] = [
+    Field {
+        about: About {
+            name: "name",
+            summary: "An environment that `ashlar env create` made; it goes with nothing else here.",
+            default: "none",
+            examples: &["my-torch"],
+            elsewhere: &["use", "env"],
+            ..PLAIN
+        },
+        read: |draft, _, node| draft.name = Some(node.text().trim().to_string()),
+    },
+    Field {
+        about: About {
+            name: "framework",
+            summary: "A framework, with versions as for pip where they matter; the build of it is chosen for the granted devices, their driver and the processor. `ashlar env why` shows the choice.",
+            default: "none",
+            examples: &["torch", "jax>=0.5"],
+            elsewhere: &["frameworks", "runtime"],
+            ..PLAIN
+        },
+        read: |draft, _, node| draft.framework = Some(node.text().trim().to_string()),
+    },
+    Field {
+        about: About {
+            name: "build",
+            summary: "Which build of the framework, instead of the one that would be chosen.",
+            default: "by the devices",
+            examples: &["cu121", "cpu"],
+            elsewhere: &["variant", "backend", "torch_backend"],
+            ..PLAIN
+        },
+        read: |draft, _, node| draft.build = Some((node.text().trim().to_string(), node.place)),
+    },
     Field {
         about: About {
             name: "python",
@@ -692,10 +728,18 @@ fn read_environment(draft: &mut Draft, reader: &mut Reader<'_>, node: &Node) {
     let mut read = EnvironmentDraft::default();
     reader.mapping(node, &ENVIRONMENT, &mut read);
     if matches!(&node.value, Value::Map(pairs) if pairs.is_empty()) {
-        let error = FieldError::new("the environment asks for nothing").hint("write packages:, requirements: or lock:, or leave it out");
+        let error = FieldError::new("the environment asks for nothing")
+            .hint("write name:, framework:, packages:, requirements: or lock:, or leave it out");
         return reader.wrong(node.place, error);
     }
-    draft.spec.environment = Some(Environment { python: read.python, packages: read.packages.unwrap_or(Packages::Packages(Vec::new())) });
+    if let (None, Some((_, place))) = (&read.framework, &read.build) {
+        let error = FieldError::new("a build is named, but no framework").hint("write framework: too, as `framework: torch`");
+        return reader.wrong(*place, error);
+    }
+    let build = read.build.map(|(build, _)| build);
+    let framework = read.framework.map(|name| Framework { name, build });
+    draft.spec.environment =
+        Some(Environment { name: read.name, python: read.python, framework, packages: read.packages.unwrap_or_default() });
 }
 
 fn read_notify(draft: &mut Draft, reader: &mut Reader<'_>, node: &Node) {
