@@ -1,8 +1,10 @@
 //! The command line. Flags are written in full in all documents; every command's help ends with examples.
 
+mod env;
 mod launch;
 mod machine;
 
+pub use env::{Env, EnvAction, EnvCreate, EnvGc, EnvWhy};
 pub use launch::{Explain, Launch, LaunchAction};
 pub use machine::{Capture, MachineAction, Paths};
 
@@ -61,6 +63,8 @@ pub enum Command {
     Machine(Machine),
     /// Show accelerators: what each is, how far it works, and what stops it
     Devices(Devices),
+    /// Make and look after environments: the software that ranks see
+    Env(Env),
     /// Show queues: shares, what is held, what waits
     Queues(Queues),
     /// Show the node itself: whether it accepts work, its machines, and what is wrong
@@ -136,6 +140,12 @@ pub struct JobFlags {
     /// Python version, such as 3.12
     #[arg(long, value_name = "VERSION")]
     pub python: Option<String>,
+    /// A framework, such as torch or 'jax>=0.5', in the build that fits the granted devices
+    #[arg(long, value_name = "FRAMEWORK")]
+    pub framework: Option<String>,
+    /// An environment that `ashlar env create` made
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["package", "python", "framework"])]
+    pub environment: Option<String>,
     /// Launch recipe, such as torchrun or mpi [default: auto, by command and packages]
     #[arg(long, value_name = "RECIPE")]
     pub launch: Option<String>,

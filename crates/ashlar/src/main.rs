@@ -80,6 +80,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Cancel(cancel) => command::cancel::run(&place, cancel),
         Command::Wait(wait) => command::wait::run(&place, wait),
         Command::Machine(machine) => command::machine::run(&place, machine),
+        Command::Env(env) => command::env::run(&place, env),
         Command::Devices(devices) => command::devices::run(&place, devices),
         Command::Status(status) => command::status::run(&place, status),
         Command::Queues(queues) => command::queues::run(&place, queues),

@@ -3,7 +3,7 @@
     python3 fetch_uv.py DIRECTORY
 
 The index is the one configured for uv or pip (UV_DEFAULT_INDEX, UV_INDEX_URL, uv.toml where this Python reads TOML,
-PIP_INDEX_URL, or index-url in pip's configuration files); its page for uv is read as JSON (PEP 691) or HTML (PEP 503). Of the wheels for this machine the
+PIP_INDEX_URL, or index-url in pip's configuration files), else the general one; its page for uv is read as JSON (PEP 691) or HTML (PEP 503). Of the wheels for this machine the
 newest is taken, checked against the SHA-256 that the index gives, and only its `uv` binary is unpacked. Code 1 with
 one line on stderr when something is missing.
 """
@@ -26,6 +26,7 @@ import urllib.request
 import zipfile
 
 PACKAGE = "uv"
+GENERAL = "https://pypi.org/simple"  # where pip and uv look when nothing is configured
 JSON, HTML = "application/vnd.pypi.simple.v1+json", "text/html"
 MOST_BYTES = 200 << 20  # a wheel is about 25 MB; a page that never ends must not fill the memory
 WHEEL = re.compile(r"^uv-(?P<version>[0-9][0-9a-z.]*)-(?:[0-9][^-]*-)?py3-none-(?P<platform>[0-9a-z_.]+)\.whl$")
@@ -89,13 +90,7 @@ def index_address():
     for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         if os.environ.get(name, "").strip():
             return re.sub(r"^[\w.-]+=(?=https?://)", "", os.environ[name].strip())  # uv's indexes may have a name
-    address = configured_for_uv() or configured("index-url")
-    if not address:
-        raise Problem(
-            "no package index is configured: set PIP_INDEX_URL or UV_DEFAULT_INDEX for the node, or index-url in /etc/pip.conf, "
-            "or install uv or pip on this machine"
-        )
-    return address
+    return configured_for_uv() or configured("index-url") or GENERAL
 
 
 def opener():

@@ -171,8 +171,8 @@ impl<'a> Environments<'a> {
         if let Some(choice) = &choice {
             let _ = build.log.write_all(framework::told(choice).as_bytes());
         }
-        let lock_text = build.lock(&wanted, &facts)?;
-        build.environment(&lock_text, &facts, choice.as_ref())
+        let built = build.lock(&wanted, &facts).and_then(|lock_text| build.environment(&lock_text, &facts, choice.as_ref()));
+        built.map_err(|error| framework::with_mirror(error, choice.as_ref()))
     }
 }
 

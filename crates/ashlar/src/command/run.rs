@@ -10,7 +10,7 @@ use crate::state::{Place, job_exit, patiently};
 use api::{Client, JobRow, ReasonView};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
-use spec::{Environment, IsolationLevel, JobId, JobSpec, Launch, Network, Packages};
+use spec::{Environment, Framework, IsolationLevel, JobId, JobSpec, Launch, Network, Packages};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -52,7 +52,7 @@ pub fn run(place: &Place, run: Run) -> Result<ExitCode, Failure> {
 }
 
 /// It was cancelled before it could wait for ever.
-fn refused(id: JobId, reasons: &[ReasonView]) -> Failure {
+pub fn refused(id: JobId, reasons: &[ReasonView]) -> Failure {
     let texts: Vec<&str> = reasons.iter().filter(|reason| reason.never).map(|reason| reason.text.as_str()).collect();
     Failure::input(format!("job {id} {}", texts.join("; "))).hint(
         "`ashlar machine` and `ashlar queues` show what there is; to wait for hardware that is to come, use `run --detach` or `submit`",
@@ -122,6 +122,7 @@ fn describe(flags: &JobFlags, command: Vec<String>) -> Result<JobSpec, Failure> 
     order(&mut job, flags)?;
     surroundings(&mut job, flags, &workdir)?;
     job.validate().map_err(|complaints| Failure::input(complaints.join("; ")))?;
+    super::env::refuse_unknown(&job)?;
     Ok(job)
 }
 
@@ -184,18 +185,13 @@ fn surroundings(job: &mut JobSpec, flags: &JobFlags, workdir: &Path) -> Result<(
         LevelFlag::Namespaces => IsolationLevel::Namespaces,
         LevelFlag::Container => IsolationLevel::Container,
     });
-    if flags.package.is_empty() && flags.python.is_none() {
+    job.environment = environment(flags);
+    if job.environment.is_none() {
         for name in PASSED_ON {
             if let Ok(value) = std::env::var(name) {
                 job.env.insert(name.into(), value);
             }
         }
-    } else {
-        job.environment = Some(Environment {
-            python: flags.python.clone(),
-            packages: Packages::Packages(flags.package.clone()),
-            ..Environment::default()
-        });
     }
     for pair in &flags.env {
         let (name, value) = match pair.split_once('=') {
@@ -210,4 +206,14 @@ fn surroundings(job: &mut JobSpec, flags: &JobFlags, workdir: &Path) -> Result<(
         job.env.insert(name, value);
     }
     Ok(())
+}
+
+fn environment(flags: &JobFlags) -> Option<Environment> {
+    let environment = Environment {
+        name: flags.environment.clone(),
+        python: flags.python.clone(),
+        framework: flags.framework.clone().map(|name| Framework { name, build: None }),
+        packages: Packages::Packages(flags.package.clone()),
+    };
+    (environment != Environment::default()).then_some(environment)
 }

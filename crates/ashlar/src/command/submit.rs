@@ -124,7 +124,9 @@ pub fn read_job(file: &Path) -> Result<JobSpec, Failure> {
     let default_name = file.file_stem().filter(|_| !from_stdin).map_or_else(|| "job".into(), |stem| stem.to_string_lossy().into_owned());
     let read = |path: &str| std::fs::read_to_string(folder.join(path)).map_err(|error| error.to_string());
     let context = ParseContext { file: name, workdir: folder.display().to_string(), read: &read, default_name };
-    spec::parse_job(&text, &context).map_err(|problems| Failure::problems(&problems))
+    let job = spec::parse_job(&text, &context).map_err(|problems| Failure::problems(&problems))?;
+    super::env::refuse_unknown(&job)?;
+    Ok(job)
 }
 
 /// A job file is small; a larger one is a mistake such as naming a data file.

@@ -34,6 +34,8 @@ pub struct TestNode {
     _place: tempfile::TempDir,
     pub state: PathBuf,
     daemon: Option<Child>,
+    /// Of the daemon.
+    variables: Vec<(String, String)>,
 }
 
 impl TestNode {
@@ -43,7 +45,7 @@ impl TestNode {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let state = place.path().join("state");
-        let mut node = TestNode { home, _place: place, state, daemon: None };
+        let mut node = TestNode { home, _place: place, state, daemon: None, variables: vec![] };
         node.up();
         node
     }
@@ -56,9 +58,18 @@ impl TestNode {
         node
     }
 
+    pub fn start_with_variables(variables: &[(&str, &str)]) -> TestNode {
+        let mut node = TestNode::start();
+        node.down();
+        node.variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        node.up();
+        node
+    }
+
     /// Starts the daemon and waits until it answers.
     pub fn up(&mut self) {
-        let mut child = command(&self.state, &["up"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let variables = self.variables.iter().map(|(name, value)| (name, value));
+        let mut child = command(&self.state, &["up"]).envs(variables).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if line.is_empty() {

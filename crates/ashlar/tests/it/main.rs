@@ -9,6 +9,7 @@ mod device_table;
 mod devices;
 mod edges;
 mod elastic;
+mod environments;
 mod following;
 mod launch_explain;
 mod machine_picture;

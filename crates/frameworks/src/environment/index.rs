@@ -13,7 +13,7 @@ pub struct IndexSettings {
 
 impl IndexSettings {
     /// The same places in pip's words, for a pip that fetches uv: it knows none of uv's variables.
-    pub(super) fn for_pip(&self) -> Vec<(String, String)> {
+    pub fn for_pip(&self) -> Vec<(String, String)> {
         let value = |wanted: &str| self.variables.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
         let mut settings = Vec::new();
         // uv's indexes may have a name: `ours=https://...`.

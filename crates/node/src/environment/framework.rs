@@ -60,6 +60,19 @@ pub fn requirements(choice: &Choice, others: &Packages) -> String {
     lines.join("\n") + "\n"
 }
 
+/// An index of the table that cannot be reached may have a mirror.
+pub(super) fn with_mirror(error: EnvironmentError, choice: Option<&Choice>) -> EnvironmentError {
+    match (error, choice.and_then(|choice| choice.index.as_ref())) {
+        (EnvironmentError::Build { message, hint }, Some(index)) if message.contains("cannot be reached") => {
+            let family = index.name.split('/').next().unwrap_or(&index.name).to_ascii_uppercase().replace('-', "_");
+            let own = hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
+            let hint = format!("{own}a mirror of {} is named with {MIRROR}{family} where the node is started", index.address);
+            EnvironmentError::Build { message, hint: Some(hint) }
+        }
+        (error, _) => error,
+    }
+}
+
 /// What a choice says in the log of a build.
 pub(super) fn told(choice: &Choice) -> String {
     let mut text = format!("# {} {}: {}\n", choice.framework, choice.build, choice.requirements.join(" "));

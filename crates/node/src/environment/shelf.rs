@@ -95,6 +95,11 @@ impl Shelf {
         self.dir.join("wheels")
     }
 
+    /// uv's downloads.
+    pub fn cache(&self) -> PathBuf {
+        self.dir.join("cache")
+    }
+
     /// Where uv is put that was brought along.
     pub fn uv(&self) -> PathBuf {
         self.dir.join("tools/uv/bin/uv")
@@ -155,6 +160,11 @@ impl Shelf {
     pub fn place(&self, key: &str) -> Option<PathBuf> {
         let path = self.dir.join("built").join(key);
         path.join(COMPLETE).is_file().then_some(path)
+    }
+
+    /// The choice that an environment was built after.
+    pub fn choice(&self, key: &str) -> Option<Choice> {
+        serde_json::from_slice(&fs::read(self.dir.join("built").join(key).join(CHOICE)).ok()?).ok()
     }
 
     /// Everything that was built, the least recently used first.

@@ -7,9 +7,9 @@ use crate::parse::reader::Reader;
 use crate::parse::table::{self, About, Field, Shape};
 use crate::words::Word;
 use crate::{
-    Checkpoint, Environment, Framework, Isolation, IsolationLevel, JobSpec, Launch, Mount, Network, Notify, NotifyOn, Packages, Ranks, Retry, RetryOn,
-    SignalTo, Work, limits, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount, parse_ranks, parse_signal,
-    parse_span, split_command,
+    Checkpoint, Environment, Framework, Isolation, IsolationLevel, JobSpec, Launch, Mount, Network, Notify, NotifyOn, Packages, Ranks,
+    Retry, RetryOn, SignalTo, Work, limits, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount,
+    parse_ranks, parse_signal, parse_span, split_command,
 };
 
 /// A job while its file is read.
