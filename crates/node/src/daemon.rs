@@ -50,6 +50,8 @@ pub struct NodeOptions {
     pub supervisor: Vec<String>,
     /// Program and arguments that run [`crate::nurse`].
     pub nursery: Vec<String>,
+    /// Does what nobody waits for.
+    pub errands: Option<crate::Notifier>,
 }
 
 /// The handle others hold. Dropping it ends the thread; the runs go on.
@@ -90,6 +92,7 @@ impl Node {
             last_report: None,
             logs: logs_in_order(&state),
             observe,
+            errands: options.errands,
         };
         keeper.find_runs().map_err(failed(state.runs()))?;
         let woken = wake.clone();
@@ -190,6 +193,7 @@ struct Keeper {
     /// Oldest first.
     logs: std::collections::VecDeque<PathBuf>,
     observe: Box<dyn Fn(Report) + Send>,
+    errands: Option<crate::Notifier>,
 }
 
 impl Keeper {
@@ -322,6 +326,9 @@ impl Keeper {
             (false, false, None) if gone || kept.burial != Burial::NotBegun => Standing::Lost,
             (false, false, None) => Standing::NeverBegan,
         };
+        if ended {
+            self.compile_for_the_next(&kept.files, &entries);
+        }
         if was_young
             && kept.standing == Standing::Supervised
             && kept.stop.is_some()
@@ -334,6 +341,18 @@ impl Keeper {
             self.mourn(run, &mut kept, cause);
         }
         self.runs.insert(run, kept);
+    }
+
+    /// The modules of an environment are compiled after the first run that used it, in nobody's way: a job that waits for its
+    /// environment does not wait for that too, and the next starts quicker.
+    fn compile_for_the_next(&self, files: &RunFiles, entries: &[Entry]) {
+        let uncompiled =
+            entries.iter().find_map(|entry| if let Entry::Uncompiled { environment } = entry { Some(environment) } else { None });
+        if let (Some(environment), Some(errands)) = (uncompiled, &self.errands)
+            && let Ok(file) = files.read_order()
+        {
+            errands.send(crate::environment::compilation(file.order.owner, environment));
+        }
     }
 
     /// A run whose journal does not read. It may have run, so it is never begun again: while its supervisor lives what is

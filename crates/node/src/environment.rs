@@ -286,12 +286,7 @@ impl Build<'_> {
         let wheels = Shelf::at(environments.dir).wheels();
         let offline = plans::are_brought(lock_text, &file_names(&wheels));
         let facts = &if offline { plans::without_network(facts, &wheels.display().to_string()) } else { facts.clone() };
-        let jobs = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        let steps = [
-            plans::venv_step(facts, &place),
-            plans::sync_step(facts, &place, &lock_file.display().to_string()),
-            plans::compile_step(facts, &place, jobs),
-        ];
+        let steps = [plans::venv_step(facts, &place), plans::sync_step(facts, &place, &lock_file.display().to_string())];
         for planned in &steps {
             if let Err(error) = step::run(planned, &work, self.log, &guard) {
                 let _ = fs::remove_dir_all(&dir);
@@ -315,6 +310,22 @@ impl Build<'_> {
         fs::create_dir_all(&dir).map_err(of_file(&dir))?;
         Ok(dir)
     }
+}
+
+/// Written when all modules are compiled.
+const COMPILED: &str = ".compiled";
+
+pub(crate) fn is_compiled(environment: &Path) -> bool {
+    environment.join(COMPILED).exists()
+}
+
+/// How long compiling may take: large environments have tens of thousands of modules, and jobs come first.
+const COMPILE_SECONDS: u64 = 1800;
+
+/// The errand that compiles an environment for its owner.
+pub(crate) fn compilation(owner: Identity, environment: &str) -> crate::Notification {
+    let command = plans::compile_command(environment, COMPILED);
+    crate::Notification { owner, command, variables: vec![("LANG".into(), "C.UTF-8".into())], longest: COMPILE_SECONDS }
 }
 
 /// Two runs that need the same thing build it once; the second waits here. The tools that are started hold a copy of

@@ -29,6 +29,10 @@ pub enum Entry {
         /// `None` at the begin, set at the end.
         took: Option<Span>,
     },
+    /// An environment is used whose modules are not compiled yet.
+    Uncompiled {
+        environment: String,
+    },
     Isolation {
         report: IsolationReport,
     },
@@ -151,7 +155,7 @@ pub(crate) fn report(run: RunId, ranks: u32, entries: &[Entry]) -> RunReport {
 
 fn fold(report: &mut RunReport, entry: &Entry) {
     match entry {
-        Entry::Began { .. } => {}
+        Entry::Began { .. } | Entry::Uncompiled { .. } => {}
         Entry::Stage { stage, at, took: None } => report.stages.push(StageTime { stage: stage.clone(), began: *at, took: None }),
         Entry::Stage { stage, took, .. } => {
             if let Some(open) = report.stages.iter_mut().rev().find(|s| s.stage == *stage) {

@@ -1,4 +1,5 @@
-//! Telling a person that their job reached a state, by the command they named.
+//! Telling a person that their job reached a state, by the command they named; and other small things that are done for a person
+//! while nobody waits for them.
 //!
 //! The command runs in a process of its own with limits of its own ([`carry`]): what a person wrote must not use up the
 //! daemon's share of the machine, nor keep the daemon busy.
@@ -27,6 +28,20 @@ pub struct Notification {
     pub owner: Identity,
     pub command: Vec<String>,
     pub variables: Vec<(String, String)>,
+    /// Seconds after which it is killed.
+    #[serde(default = "minute")]
+    pub longest: u64,
+}
+
+fn minute() -> u64 {
+    LONGEST.as_secs()
+}
+
+impl Notification {
+    /// As long as a notice may take.
+    pub fn new(owner: Identity, command: Vec<String>, variables: Vec<(String, String)>) -> Notification {
+        Notification { owner, command, variables, longest: minute() }
+    }
 }
 
 /// Runs the commands one after the other, in a thread of its own.
@@ -56,7 +71,7 @@ impl Notifier {
 
 fn serve(waiting: &Receiver<Notification>, carrier: &[String]) {
     while let Ok(notification) = waiting.recv() {
-        if let Err(error) = start(&notification, carrier).and_then(|mut child| finish(&mut child)) {
+        if let Err(error) = start(&notification, carrier).and_then(|mut child| finish(&mut child, notification.longest)) {
             let Notification { command, owner, .. } = &notification;
             tracing::warn!("the notice command '{}' of {} fails: {error}", command.first().map_or("", String::as_str), owner.user);
         }
@@ -76,8 +91,8 @@ fn start(notification: &Notification, carrier: &[String]) -> io::Result<Child> {
 }
 
 /// The carrier keeps the time itself; this is for one that cannot.
-fn finish(child: &mut Child) -> io::Result<()> {
-    let patience = Timespec { tv_sec: LONGEST.as_secs() as i64 + 30, tv_nsec: 0 };
+fn finish(child: &mut Child, longest: u64) -> io::Result<()> {
+    let patience = Timespec { tv_sec: longest as i64 + 30, tv_nsec: 0 };
     let ended = pidfd_open(Pid::from_child(child), PidfdFlags::empty())
         .is_ok_and(|pidfd| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience)).is_ok_and(|ready| ready > 0));
     if !ended {
@@ -99,7 +114,7 @@ fn finish(child: &mut Child) -> io::Result<()> {
 pub fn carry(order: &mut dyn Read) -> io::Result<()> {
     let mut text = Vec::new();
     order.read_to_end(&mut text)?;
-    let Notification { owner, command, variables } = serde_json::from_slice(&text)?;
+    let Notification { owner, command, variables, longest } = serde_json::from_slice(&text)?;
     let home = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", &owner.home), ("USER", &owner.user)];
     let environment: Vec<_> = home.map(|(name, value)| (name.to_string(), value.to_string())).into_iter().chain(variables).collect();
     let errand = sandbox::Errand {
@@ -108,11 +123,11 @@ pub fn carry(order: &mut dyn Read) -> io::Result<()> {
         environment: &environment,
         memory: MEMORY,
         processes: PROCESSES,
-        longest: LONGEST,
+        longest: Duration::from_secs(longest),
     };
     match sandbox::run_errand(&errand)? {
         // What it says with its exit code is between the person and the command.
         Some(_) => Ok(()),
-        None => Err(io::Error::other(format!("it took longer than {} s and was killed", LONGEST.as_secs()))),
+        None => Err(io::Error::other(format!("it took longer than {longest} s and was killed"))),
     }
 }

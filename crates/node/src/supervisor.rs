@@ -60,6 +60,8 @@ pub fn supervise(dir: &Path) -> Result<(), SuperviseError> {
         Ok(ended) => ended,
         Err(before_any_rank) => (before_any_rank, Usage::default(), None),
     };
+    // Whoever clears up after the end must not find it held.
+    keeper.environment = None;
     keeper.end(cause, usage);
     if let Some(run) = leftovers {
         for problem in run.finish() {
@@ -152,6 +154,9 @@ impl Keeper {
         match built {
             Ok(path) => {
                 self.environment = crate::environment::hold(Path::new(&path));
+                if !crate::environment::is_compiled(Path::new(&path)) {
+                    self.note(&Entry::Uncompiled { environment: path.clone() });
+                }
                 Ok(path)
             }
             Err(crate::EnvironmentError::Stopped) => Err(EndCause::Stopped),

@@ -97,6 +97,9 @@ pub struct EnvCreate {
     /// Accelerators to build for and check on, as in a job; none is the processor [default: one, where there are any]
     #[arg(long, value_name = "REQUEST")]
     pub devices: Option<String>,
+    /// Do not try whether the framework works
+    #[arg(long)]
+    pub no_check: bool,
     /// Put it in place of an environment of that name
     #[arg(long)]
     pub replace: bool,

@@ -36,6 +36,8 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     let machine = super::machine::this_machine()?;
     let notifier = Notifier::start(vec![path.display().to_string(), program::NOTIFY.into()])
         .map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))?;
+    // Compiling takes minutes: notices do not wait for it.
+    let errands = Notifier::start(vec![path.display().to_string(), program::NOTIFY.into()]).ok();
     let slot: Arc<OnceLock<Node>> = Arc::new(OnceLock::new());
     let figures = Figures::default();
     let mut options = Options::new(place.state.clone(), env!("CARGO_PKG_VERSION"), link(&slot, notifier, figures.clone()));
@@ -49,6 +51,7 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
             machine: Arc::new(machine.clone()),
             supervisor: vec![path.display().to_string(), program::SUPERVISE.into()],
             nursery: vec![path.display().to_string(), program::NURSE.into()],
+            errands,
         },
         Box::new(control.observer()),
     )
@@ -99,7 +102,7 @@ fn link(slot: &Arc<OnceLock<Node>>, notifier: Notifier, figures: Figures) -> Nod
                 ("ASHLAR_EXIT_CODE", exit_code),
             ];
             let variables = variables.map(|(name, value)| (name.to_string(), value)).to_vec();
-            notifier.send(Notification { owner: notice.owner, command: notice.command, variables });
+            notifier.send(Notification::new(notice.owner, notice.command, variables));
         }),
         figures: Box::new(move || figures.now()),
     }

@@ -3,6 +3,7 @@
 use crate::bench_node::{TestNode, ashlar, stderr, stdout};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// A package of one small file, so that only the road is long.
 const PACKAGE: &str = "six==1.17.0";
@@ -44,6 +45,14 @@ fn an_environment_is_made_used_bundled_and_cleared_away() {
     assert_eq!(node.wait(&job), 0, "{}", node.ok(&["why", &job]));
     assert_eq!(node.ok(&["logs", &job]), "1.17.0");
     assert_eq!(node.ok(&["run", "--environment", "small", "--", "python", "-c", "import six; print(six.PY3)"]), "True");
+
+    // Its modules are compiled after the run that built it, and nobody waited for that.
+    let compiled = PathBuf::from(listed[0]["path"].as_str().unwrap()).join(".compiled");
+    let end = Instant::now() + Duration::from_secs(120);
+    while !compiled.exists() {
+        assert!(Instant::now() < end, "the environment was not compiled");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 
     // The same lock is not built twice.
     let again = node.ashlar(&["env", "create", "other", PACKAGE]);

@@ -27,5 +27,5 @@ pub use key::{inputs_key, lock_key};
 pub use python::{Interpreter, PythonError, choose_python};
 pub use redact::redact;
 pub use requirements::{RequirementError, requirements_text};
-pub use steps::{Facts, Step, compile_step, lock_text, resolve_step, sync_step, venv_step};
+pub use steps::{Facts, Step, compile_command, lock_text, resolve_step, sync_step, venv_step};
 pub use wheels::{are_brought, locked_packages, without_network};

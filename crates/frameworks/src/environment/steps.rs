@@ -97,14 +97,18 @@ pub fn sync_step(facts: &Facts, directory: &str, lock: &str) -> Step {
     step(facts, &arguments, "download what the cache lacks, check it, and link it into the environment", true)
 }
 
-/// Compiles the environment's modules with `jobs` processes. Worth it where ranks see the environment read-only,
-/// because each of them would compile what it imports at every start; may run after the first job has begun.
-pub fn compile_step(facts: &Facts, directory: &str, jobs: u32) -> Step {
+/// Compiles the environment's modules, and writes file `mark` in it when all are. Worth it where ranks see the environment
+/// read-only, because each of them would compile what it imports at every start; nobody has to wait for it.
+pub fn compile_command(directory: &str, mark: &str) -> Vec<String> {
     let directory = directory.trim_end_matches('/');
-    let mut compile = step(facts, &[], "compile the modules once, not at every start of a rank", false);
-    let library = format!("{directory}/lib");
     // Some packages carry files for other versions of Python, which do not compile: that is no failure.
-    let script = "import compileall, sys; compileall.compile_dir(sys.argv[1], quiet=2, workers=int(sys.argv[2]))";
-    compile.argv = [&format!("{directory}/bin/python"), "-c", script, &library, &jobs.max(1).to_string()].map(String::from).to_vec();
-    compile
+    let script = "import compileall, os, sys\n\
+                  library, mark = sys.argv[1:]\n\
+                  if not os.path.exists(mark):\n    \
+                      os.nice(19)\n    \
+                      compileall.compile_dir(library, quiet=2)\n    \
+                      open(mark, 'w').close()\n";
+    [&format!("{directory}/bin/python"), "-I", "-c", script, &format!("{directory}/lib"), &format!("{directory}/{mark}")]
+        .map(String::from)
+        .to_vec()
 }

@@ -16,6 +16,21 @@ use std::time::Instant;
 /// Last line of the check's output: where the environment lies, and its Python.
 const MARK: &str = "ashlar-environment";
 
+/// What an environment's check printed the first time, beside it: the same lock is not tried twice.
+const CHECKED: &str = "ashlar-checked.txt";
+
+/// Runs the check, or repeats what it printed, then says where the environment lies.
+const CHECK: &str = "\
+import os, sys
+check, mark, name = sys.argv[1:]
+told = os.path.join(sys.prefix, name)
+if os.path.exists(told):
+    print(open(told).read(), end='')
+else:
+    exec(check)
+print(mark, '%d.%d' % sys.version_info[:2], sys.prefix)
+";
+
 pub(super) fn run(place: &Place, shelf: &Shelf, ask: EnvCreate) -> Result<ExitCode, Failure> {
     if !ask.replace && shelf.read(&ask.name).is_ok() {
         return Err(Failure::input(format!("there is an environment called {}", ask.name)).hint("--replace puts the new one in its place"));
@@ -24,7 +39,8 @@ pub(super) fn run(place: &Place, shelf: &Shelf, ask: EnvCreate) -> Result<ExitCo
     if environment == Environment::default() {
         return Err(Failure::input("nothing is asked for").hint("name a --framework, packages, --requirements or --lock"));
     }
-    let check = environment.framework.as_ref().and_then(|framework| check_of(&framework.name)).unwrap_or_default();
+    let framework = environment.framework.as_ref().filter(|_| !ask.no_check);
+    let check = framework.and_then(|framework| check_of(&framework.name)).unwrap_or_default();
     let wish = Wish { name: ask.name.clone(), environment, devices: ask.devices.clone(), check };
     let named = build(place, shelf, &wish)?;
     if ask.json {
@@ -103,9 +119,8 @@ pub(super) fn build(place: &Place, shelf: &Shelf, wish: &Wish) -> Result<NamedEn
 }
 
 fn job(place: &Place, wish: &Wish) -> Result<JobSpec, Failure> {
-    let script = format!("{}\nimport sys\nprint('{MARK}', '%d.%d' % sys.version_info[:2], sys.prefix)", wish.check);
-    let command = ["python", "-c", &script].map(String::from).to_vec();
-    let mut job = JobSpec::command_job(&format!("env-{}", wish.name), command, "/");
+    let command = ["python", "-c", CHECK, &wish.check, MARK, CHECKED].map(String::from).to_vec();
+    let mut job = JobSpec::command_job(format!("env-{}", wish.name), command, "/");
     let named = Environment { name: Some(wish.name.clone()), ..Environment::default() };
     // The name is checked as one in a job file is.
     job.environment = Some(named);
@@ -152,6 +167,10 @@ fn described(shelf: &Shelf, wish: &Wish, output: &str) -> Result<NamedEnvironmen
     let lock = std::fs::read_to_string(place.join(node::LOCK_FILE)).map_err(|error| Failure::failed(format!("{path}: {error}")))?;
     let choice: Option<Choice> = wish.environment.framework.as_ref().and_then(|_| shelf.choice(&key));
     let checked: String = output.lines().filter(|line| !line.starts_with(MARK)).map(|line| format!("{line}\n")).collect();
+    if !wish.check.is_empty() && !place.join(CHECKED).exists() {
+        // Only a saving: where it cannot be written, the next one checks again.
+        let _ = std::fs::write(place.join(CHECKED), &checked);
+    }
     Ok(NamedEnvironment {
         name: wish.name.clone(),
         python: python.to_string(),
