@@ -326,9 +326,7 @@ impl Keeper {
             (false, false, None) if gone || kept.burial != Burial::NotBegun => Standing::Lost,
             (false, false, None) => Standing::NeverBegan,
         };
-        if ended {
-            self.compile_for_the_next(&kept.files, &entries);
-        }
+        self.compile_for_the_next(&kept.files, &entries, ended);
         if was_young
             && kept.standing == Standing::Supervised
             && kept.stop.is_some()
@@ -345,7 +343,10 @@ impl Keeper {
 
     /// The modules of an environment are compiled after the first run that used it, in nobody's way: a job that waits for its
     /// environment does not wait for that too, and the next starts quicker.
-    fn compile_for_the_next(&self, files: &RunFiles, entries: &[Entry]) {
+    fn compile_for_the_next(&self, files: &RunFiles, entries: &[Entry], ended: bool) {
+        if !ended {
+            return;
+        }
         let uncompiled =
             entries.iter().find_map(|entry| if let Entry::Uncompiled { environment } = entry { Some(environment) } else { None });
         if let (Some(environment), Some(errands)) = (uncompiled, &self.errands)

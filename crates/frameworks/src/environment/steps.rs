@@ -112,3 +112,32 @@ pub fn compile_command(directory: &str, mark: &str) -> Vec<String> {
         .map(String::from)
         .to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_keeps_the_indexes_of_its_request() {
+        let request = "--extra-index-url https://a.example/simple\n--pre\ntorch>=2.1\n  -f https://b.example/wheels\n";
+        let locked = "torch==2.5.1+cu121 \\\n    --hash=sha256:0\n";
+        assert_eq!(
+            lock_text(request, locked),
+            "--extra-index-url https://a.example/simple\n-f https://b.example/wheels\ntorch==2.5.1+cu121 \\\n    --hash=sha256:0\n"
+        );
+        assert_eq!(lock_text("numpy\n", locked), locked);
+        // Names that begin as an option does are packages.
+        assert_eq!(lock_text("index-url\n", "index-url==1\n"), "index-url==1\n");
+    }
+
+    #[test]
+    fn compiling_marks_what_is_done() {
+        let command = compile_command("/srv/new/", ".compiled");
+        assert_eq!((command[0].as_str(), command[1].as_str()), ("/srv/new/bin/python", "-I"));
+        assert_eq!(command[4..], ["/srv/new/lib", "/srv/new/.compiled"]);
+        // The lines of the program are Python's: four blanks within the condition.
+        let lines: Vec<&str> = command[3].lines().collect();
+        assert_eq!(lines[2], "if not os.path.exists(mark):");
+        assert!(lines[3..].iter().all(|line| line.starts_with("    ") && !line.starts_with("     ")), "{lines:?}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The choice on machines as the makers' tables describe them.
 
+mod conditions;
+
 use super::*;
 use machine::Release;
 use proptest::prelude::*;
