@@ -73,7 +73,7 @@ class Ashlar:
 
     def __init__(self, program: str, folder: pathlib.Path):
         # The path of a socket must be short.
-        self.place = tempfile.TemporaryDirectory(prefix="ashlar-bench-")
+        self.place = tempfile.TemporaryDirectory(prefix="ashlar-bench-", ignore_cleanup_errors=True)
         self.program, self.state = program, pathlib.Path(self.place.name) / "state"
         self.daemon = subprocess.Popen(self.command("up"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         if not self.daemon.stdout.readline():
