@@ -120,6 +120,13 @@ pub fn choose(spec: &JobSpec) -> Choice {
 /// Known packages that the environment names, by recipe.
 fn recipes_of_packages(spec: &JobSpec) -> Vec<(&'static str, Launch)> {
     let Some(environment) = &spec.environment else { return vec![] };
+    if let Some(framework) = &environment.framework {
+        // The one that is named is the one that is meant, whatever comes beside it.
+        let known = crate::builds::Wanted::parse(&framework.name).ok();
+        let known = known.and_then(|wanted| crate::builds::Table::built_in().framework(&wanted.framework));
+        let package = known.and_then(|framework| package_name(&framework.package));
+        return PACKAGES.iter().filter(|(name, _)| package.as_deref() == Some(name)).copied().collect();
+    }
     let names: BTreeSet<String> = match &environment.packages {
         Packages::Packages(list) => list.iter().filter_map(|line| package_name(line)).collect(),
         Packages::Requirements(text) => text.lines().filter_map(package_name).collect(),
@@ -147,7 +154,7 @@ mod tests {
     fn job(ranks: u32, command: &str, packages: &[&str]) -> JobSpec {
         let argv = command.split(' ').map(String::from).collect();
         let packages = Packages::Packages(packages.iter().map(|name| name.to_string()).collect());
-        let environment = Some(Environment { python: None, packages });
+        let environment = Some(Environment { packages, ..Environment::default() });
         JobSpec { ranks, environment, ..JobSpec::command_job("job", argv, "/work") }
     }
 
@@ -195,12 +202,29 @@ mod tests {
 
     #[test]
     fn requirements_are_read_and_locks_are_not() {
-        let with = |packages| JobSpec { environment: Some(Environment { python: None, packages }), ..job(2, "python a.py", &[]) };
+        let with =
+            |packages| JobSpec { environment: Some(Environment { packages, ..Environment::default() }), ..job(2, "python a.py", &[]) };
         let choice = choose(&with(Packages::Requirements("# ours\nnumpy\nxgboost>=3 ; python_version > '3'\n".into())));
         assert_eq!(choice.recipe.launch, Launch::Xgboost);
         assert_eq!(choose(&with(Packages::Lock("jax==0.5".into()))).recipe.launch, Launch::Plain);
         let none = JobSpec { environment: None, ..job(2, "python a.py", &[]) };
         assert_eq!(choose(&none).recipe.launch, Launch::Plain);
+    }
+
+    #[test]
+    fn a_framework_in_the_environment_is_the_one_that_is_meant() {
+        for (framework, expected) in [
+            ("torch>=2.4", Launch::Torchrun),
+            ("tf", Launch::Tensorflow),
+            ("paddle", Launch::Paddle),
+            ("onnxruntime", Launch::Plain),
+            ("?", Launch::Plain),
+        ] {
+            let mut job = job(2, "python a.py", &["ray", "jax"]);
+            let framework = Some(spec::Framework { name: framework.into(), build: None });
+            job.environment = job.environment.map(|environment| Environment { framework, ..environment });
+            assert_eq!(choose(&job).recipe.launch, expected, "{job:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ fn story(recipe: Launch, command: &str, devices: &[&[&str]], packages: &[&str]) 
     spec.work = Work::Command(command.split(' ').map(String::from).collect());
     if !packages.is_empty() {
         let packages = Packages::Packages(packages.iter().map(|name| name.to_string()).collect());
-        spec.environment = Some(Environment { python: None, packages });
+        spec.environment = Some(Environment { packages, ..Environment::default() });
     }
     let (grant, identity) = (grant(devices), ada());
     let machine = [device(Vendor::Ascend, 0, "npu-a"), device(Vendor::Ascend, 1, "npu-b"), device(Vendor::Ascend, 2, "npu-c")];

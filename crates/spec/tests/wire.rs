@@ -125,3 +125,25 @@ fn the_grace_may_be_longer_than_the_limit() {
     (job.limit, job.checkpoint.grace) = (Some(Span::seconds(5)), Span::minutes(5));
     assert_eq!(job.validate(), Ok(()));
 }
+
+#[test]
+fn environments_by_framework_and_by_name_keep_the_rules() {
+    let environment = |environment| JobSpec { environment: Some(environment), ..job() }.validate();
+    let framework = |name: &str, build: Option<&str>| {
+        let framework = Some(Framework { name: name.into(), build: build.map(String::from) });
+        environment(Environment { framework, packages: Packages::Packages(vec!["torchvision".into()]), ..Environment::default() })
+    };
+    for (name, build) in [("torch", None), ("torch>=2.4,<2.6", Some("cu121")), ("jax==0.5", Some("cann8.0rc2"))] {
+        assert_eq!(framework(name, build), Ok(()), "{name} {build:?}");
+    }
+    for (name, build) in [("", None), ("-r x", None), ("torch", Some("")), ("torch", Some("../x"))] {
+        assert!(framework(name, build).is_err(), "{name} {build:?}");
+    }
+    let named = |name: &str| environment(Environment { name: Some(name.into()), ..Environment::default() });
+    for name in ["a", "my-torch_2.5", "7"] {
+        assert_eq!(named(name), Ok(()), "{name}");
+    }
+    for name in ["", ".", "..", "-a", "a/b", "a b", &"x".repeat(65)] {
+        assert!(named(name).is_err(), "{name:?}");
+    }
+}
