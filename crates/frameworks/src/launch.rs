@@ -13,6 +13,9 @@ use spec::{Identity, JobSpec, Launch, RunId};
 /// Where programs are looked for after the environment's own.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Name of the file in the scratch directory to which a program may append metrics, one JSON object a line.
+pub const METRICS_FILE: &str = "ashlar-metrics.jsonl";
+
 /// Everything the processes of a run follow from.
 #[derive(Clone, Copy, Debug)]
 pub struct LaunchInput<'a> {
@@ -221,6 +224,14 @@ fn ours(variables: &mut Variables, place: &Place) {
         variables.fix("ASHLAR_RANK", place.rank.to_string(), "this process among those of the run, from 0");
     }
     variables.fix("ASHLAR_RANKS", spec.ranks.to_string(), "processes of the run");
+    let metrics = format!("{}/{METRICS_FILE}", place.input.scratch);
+    variables.set(
+        "ASHLAR_METRICS",
+        metrics,
+        "append JSON lines such as {\"step\": 1, \"total\": 9, \"loss\": 0.5}; `ashlar show` reads them",
+    );
+    let checkpoints = format!("{}/checkpoints/{}", spec.workdir.trim_end_matches('/'), run.job);
+    variables.set("ASHLAR_CHECKPOINTS", checkpoints, "the same for every attempt of this job; `ashlar show` lists what is in it");
     if let Some(task) = run.job.task {
         variables.fix("ASHLAR_ARRAY_INDEX", task.to_string(), "this task of the array");
     }

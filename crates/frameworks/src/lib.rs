@@ -8,12 +8,14 @@
 //! environment of this process: the same inputs give the same processes.
 
 pub mod builds;
+pub mod checkpoint;
 mod choose;
 pub mod environment;
 mod error;
 mod files;
 mod hosts;
 mod launch;
+pub mod progress;
 mod recipe;
 mod variables;
 mod visibility;
@@ -23,7 +25,7 @@ pub use choose::{Choice, Launcher, choose, launcher_of};
 pub use error::LaunchError;
 pub use files::LaunchFile;
 pub use hosts::hosts_file;
-pub use launch::{Explained, Explanation, LaunchInput, Launched, Process, explain, launch};
+pub use launch::{Explained, Explanation, LaunchInput, Launched, METRICS_FILE, Process, explain, launch};
 pub use recipe::{Recipe, recipes};
 pub use variables::Variable;
 pub use visibility::mask_variables;

@@ -217,7 +217,7 @@ fn paddle() {
         "#);
     insta::assert_snapshot!(without_devices(Launch::Auto, "python -m paddle.distributed.launch train.py"), @r#"
         paddle: the command begins with paddle.distributed.launch, which starts the ranks itself; one process
-        process 0: python -m paddle.distributed.launch --nproc_per_node 2 --max_restart 0 --start_port 20003 --log_dir /tmp/paddle-log train.py
+        process 0: env CUDA_VISIBLE_DEVICES=all python -m paddle.distributed.launch --nproc_per_node 2 --max_restart 0 --start_port 20003 --log_dir /tmp/paddle-log train.py
           # the launcher is told how many ranks, and leaves restarts to `retry:`
           ASCEND_RT_VISIBLE_DEVICES=  # this rank holds no ascend device
           CUDA_VISIBLE_DEVICES=  # this rank holds no nvidia device

@@ -56,5 +56,11 @@ fn wrap(argv: Vec<String>, place: &Place) -> Wrapped {
         ours.extend(["--start_port".to_string(), first.to_string()]);
     }
     ours.extend(["--log_dir".to_string(), format!("{}/paddle-log", place.input.scratch)]);
-    place.after_launcher(argv, &ours, "the launcher is told how many ranks, and leaves restarts to `retry:`")
+    let mut wrapped = place.after_launcher(argv, &ours, "the launcher is told how many ranks, and leaves restarts to `retry:`");
+    if place.once && place.devices == 0 {
+        // Paddle's launcher takes an empty mask for one device, and `all` for a reason to look; CUDA takes `all`, which is no
+        // index, for none.
+        wrapped.argv.splice(0..0, ["env".to_string(), "CUDA_VISIBLE_DEVICES=all".into()]);
+    }
+    wrapped
 }
