@@ -9,7 +9,7 @@ mod wire;
 
 pub use client::{Client, ClientError};
 pub use view::{
-    ElasticView, ErrorBody, ErrorKind, Held, JobRow, JobView, JobsPage, LogChunk, LogQuery, MachineView, PlanVerdict, PlanView, QueueView,
+    ElasticView, ErrorBody, ErrorKind, Held, JobRow, JobView, JobsPage, LogChunk, LogQuery, MachineView, PlanVerdict, PlanView, ProgressView, QueueView,
     ReasonView, RunView, SubmitItem, SubmitReply, SubmitRequest, SubmitResult,
 };
 pub use wire::{

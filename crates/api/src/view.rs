@@ -143,6 +143,24 @@ pub struct JobView {
     pub tasks: Vec<JobRow>,
 }
 
+/// How far a run has got, as its program tells by what it prints or appends to `$ASHLAR_METRICS`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProgressView {
+    pub step: Option<u64>,
+    pub steps: Option<u64>,
+    pub epoch: Option<f64>,
+    pub epochs: Option<u64>,
+    /// Part done, 0 to 1.
+    pub fraction: Option<f64>,
+    pub loss: Option<f64>,
+    /// As the program says, or in proportion to the time so far.
+    pub seconds_left: Option<u64>,
+    /// Step and loss, in order of steps; at most 512.
+    pub curve: Vec<(u64, f64)>,
+    /// `metrics` or `output of rank 0`.
+    pub source: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunView {
     pub run: RunId,

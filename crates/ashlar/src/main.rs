@@ -4,7 +4,9 @@
 //! crates, and prints: data to stdout, everything else to stderr. `up` wires the daemon together.
 
 mod arguments;
+mod checkpoints;
 mod command;
+mod curve;
 mod device_text;
 mod device_watch;
 mod failure;

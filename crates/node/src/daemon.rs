@@ -16,7 +16,7 @@ use machine::Machine;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use spec::{Assignment, EndCause, RankState, Report, RunId, RunOrder, RunPhase, RunReport, StopOrder};
+use spec::{Assignment, EndCause, RankState, Report, RunId, RunOrder, RunPhase, RunReport, Span, StopOrder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -131,6 +131,11 @@ impl Node {
         };
         let ended = over && data.is_empty();
         Ok((begin, data, ended))
+    }
+
+    /// How far a run has got, from what it printed or appended; `None` where nothing of that is known.
+    pub fn progress(&self, run: RunId, ran: Span) -> Option<api::ProgressView> {
+        crate::progress::progress(&self.state.run_or_logs(run), run, ran)
     }
 
     /// Removes the output of ended runs that `remembered` says no to. Blocking; safe beside the node's own thread, which

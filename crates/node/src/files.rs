@@ -9,6 +9,7 @@
 //!              setup.log       output of building the environment
 //!              launch/         files that the launch recipe needs, such as a host file; the ranks see them read-only
 //!              rank-0.log.0    output of a rank, in segments named by their first byte
+//!              metrics.jsonl   the end of what the run appended to $ASHLAR_METRICS, once it is over
 //!              scratch/        the run's private /tmp and /var/tmp, gone with the run
 //!   spare/<uid>-<gid>/         emptied scratch space, for the next run of the same person
 //!   logs/<run>/                the same folder once the run is over and recorded, for reading back
@@ -125,6 +126,16 @@ impl RunFiles {
     /// Files that belong to the launch recipe.
     pub fn launch(&self) -> PathBuf {
         self.dir.join("launch")
+    }
+
+    /// The end of what the run has appended to `$ASHLAR_METRICS`, once it is over.
+    pub fn metrics(&self) -> PathBuf {
+        self.dir.join("metrics.jsonl")
+    }
+
+    /// What the run sees as `/tmp`, where it has one of its own.
+    pub fn scratch_tmp(&self) -> PathBuf {
+        self.dir.join("scratch").join("tmp")
     }
 
     pub fn setup_log(&self) -> PathBuf {

@@ -23,6 +23,7 @@ mod lock;
 mod notify;
 mod nursery;
 mod output;
+mod progress;
 mod reconcile;
 mod supervisor;
 

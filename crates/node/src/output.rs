@@ -125,6 +125,12 @@ fn segments(dir: &Path, stem: &str) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// Bytes that `rank` has printed, dropped ones included.
+pub(crate) fn output_length(dir: &Path, rank: u32) -> u64 {
+    let last = segments(dir, &stem(rank)).unwrap_or_default().pop();
+    last.map_or(0, |(start, path)| start + fs::metadata(path).map_or(0, |data| data.len()))
+}
+
 /// A piece of the output of `rank` in `dir` from `offset` on, at most `max` bytes, and where it really begins:
 /// later than asked when that part was dropped. Empty when there is nothing (yet).
 pub fn read_output(dir: &Path, run: RunId, rank: u32, offset: u64, max: usize) -> Result<(u64, Vec<u8>), OutputError> {

@@ -131,6 +131,9 @@ impl Keeper {
         self.note(&Entry::Stage { stage: "ranks".into(), at: clock::now(), took: Some(watch.elapsed()) });
         // The grant is given away again once the end is written, so the memory of the dead must be free by then.
         run.wait_until_gone();
+        if let Err(error) = crate::progress::keep_metrics(&self.files) {
+            say!("the metrics of the run are not kept: {error}");
+        }
         let usage = run.usage();
         Ok((cause, usage, Some(run.into_started())))
     }

@@ -13,8 +13,8 @@ use crate::wire::{
     LogPiece, LogRequest, PlanRequest, RemovedMachine, TokenReply, TokenRequest, TokenRow, VERSION_HEADER, WaitReply, WhyView,
 };
 use crate::{
-    ErrorBody, ErrorKind, JobView, JobsPage, LogChunk, MachineView, PlanView, QueueView, SubmitItem, SubmitReply, SubmitRequest,
-    SubmitResult,
+    ErrorBody, ErrorKind, JobView, JobsPage, LogChunk, MachineView, PlanView, ProgressView, QueueView, SubmitItem, SubmitReply,
+    SubmitRequest, SubmitResult,
 };
 use connect::{Sender, Target};
 use http_body_util::{BodyExt, Full};
@@ -140,6 +140,11 @@ impl Client {
         let ended = text(LOG_ENDED_HEADER) == Some("true");
         let run = text(LOG_RUN_HEADER).and_then(|text| text.parse().ok());
         Ok(LogPiece { run, chunk: LogChunk { offset, data: data.into(), ended } })
+    }
+
+    /// How far the newest run has got; `None` where its program tells nothing of it.
+    pub fn progress(&self, id: JobId) -> Result<Option<ProgressView>, ClientError> {
+        self.get(&format!("/v1/jobs/{id}/progress"), 0)
     }
 
     /// What a submission would lead to now; nothing is written.

@@ -4,20 +4,53 @@ use super::why::print_reasons;
 use crate::arguments::Show;
 use crate::failure::Failure;
 use crate::state::Place;
-use crate::{listing, moment};
-use api::{JobView, RunView};
+use crate::{checkpoints, curve, listing, moment};
+use api::{JobView, ProgressView, RunView};
 use spec::{Enforced, RankState};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 pub fn run(place: &Place, show: Show) -> Result<ExitCode, Failure> {
-    let view = place.connect()?.job(show.job)?;
+    let client = place.connect()?;
+    let view = client.job(show.job)?;
+    // An older node knows nothing of it, and what a program tells is no reason to tell nothing of the job.
+    let progress = client.progress(show.job).ok().flatten();
+    let saved = checkpoints::saved(&view.spec, show.job);
     if show.json {
-        listing::print_json(&view)?;
-    } else {
-        print(&mut io::stdout().lock(), &view)?;
+        let mut json = serde_json::to_value(&view)?;
+        json["progress"] = serde_json::to_value(&progress)?;
+        json["checkpoints"] = checkpoints::as_json(&saved);
+        listing::print_json(&json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut out = io::stdout().lock();
+    print(&mut out, &view)?;
+    if let Some(progress) = &progress {
+        writeln!(out)?;
+        print_progress(&mut out, progress, view.row.ended.is_some())?;
+    }
+    if let Some(line) = checkpoints::line(&saved, moment::now()) {
+        writeln!(out, "{line}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `step 120/1000 (12 %), loss 0.31, about 3m left`, and the curve.
+fn print_progress(out: &mut impl Write, progress: &ProgressView, ended: bool) -> io::Result<()> {
+    let of = |all: Option<u64>| all.map_or_else(String::new, |all| format!("/{all}"));
+    let percent = progress.fraction.map_or_else(String::new, |part| format!(" ({:.0} %)", part * 100.0));
+    let parts = [
+        progress.epoch.map(|epoch| format!("epoch {}{}", curve::number(epoch), of(progress.epochs))),
+        progress.step.map(|step| format!("step {step}{}", of(progress.steps))),
+    ];
+    let mut parts: Vec<String> = parts.into_iter().flatten().collect();
+    if let Some(last) = parts.last_mut() {
+        last.push_str(&percent);
+    }
+    parts.extend(progress.loss.map(|loss| format!("loss {}", curve::number(loss))));
+    parts.extend(progress.seconds_left.filter(|_| !ended).map(|left| format!("about {} left", spec::Span::seconds(left))));
+    writeln!(out, "progress: {}  [{}]", parts.join(", "), progress.source)?;
+    curve::draw(&progress.curve, listing::width().saturating_sub(2)).iter().try_for_each(|line| writeln!(out, "  {line}"))
 }
 
 fn print(out: &mut impl Write, view: &JobView) -> io::Result<()> {

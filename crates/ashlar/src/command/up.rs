@@ -75,7 +75,7 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
 
 /// The two messages of one machine pass by function call.
 fn link(slot: &Arc<OnceLock<Node>>, notifier: Notifier, figures: Figures) -> NodeLink {
-    let (assign, logs, outputs) = (slot.clone(), slot.clone(), slot.clone());
+    let (assign, logs, outputs, progress) = (slot.clone(), slot.clone(), slot.clone(), slot.clone());
     NodeLink {
         assign: Box::new(move |assignment| {
             if let Some(node) = assign.get() {
@@ -88,6 +88,7 @@ fn link(slot: &Arc<OnceLock<Node>>, notifier: Notifier, figures: Figures) -> Nod
                 node.output(query.run, query.rank, query.offset, query.max as usize).map_err(|error| error.to_string())?;
             Ok(LogChunk { offset, data, ended })
         }),
+        progress: Box::new(move |run, ran| progress.get()?.progress(run, ran)),
         forget: Box::new(move |remembered| {
             if let Some(node) = outputs.get() {
                 node.remove_outputs(remembered);

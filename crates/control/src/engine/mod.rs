@@ -31,6 +31,8 @@ pub struct NodeLink {
     pub assign: Box<dyn Fn(Assignment) + Send + Sync>,
     /// Reads a piece of output; blocking, called from a thread of its own.
     pub logs: LogSource,
+    /// How far a run has got that has been there for so long; blocking, called from a thread of its own.
+    pub progress: ProgressSource,
     /// Removes the output of every ended run for which the predicate says that nobody remembers its job. Blocking,
     /// called from a thread of its own.
     pub forget: OutputRemover,
@@ -42,6 +44,8 @@ pub struct NodeLink {
 
 /// Takes what tells whether the job of a run is remembered.
 pub type OutputRemover = Box<dyn Fn(&dyn Fn(RunId) -> bool) + Send + Sync>;
+
+pub type ProgressSource = Box<dyn Fn(RunId, spec::Span) -> Option<api::ProgressView> + Send + Sync>;
 
 pub type LogSource = Box<dyn Fn(&api::LogQuery) -> Result<api::LogChunk, String> + Send + Sync>;
 

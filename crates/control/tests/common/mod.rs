@@ -108,6 +108,11 @@ fn link(sender: Sender<Assignment>) -> NodeLink {
             let to = (from + query.max as usize).min(text.len());
             Ok(api::LogChunk { offset: query.offset, data: text[from..to].to_vec(), ended: from == text.len() })
         }),
+        progress: Box::new(|run, ran| {
+            let (step, fraction) = (u64::from(run.attempt), Some(0.5));
+            let curve = vec![(step, ran.0 as f64)];
+            Some(api::ProgressView { step: Some(step), fraction, curve, source: "metrics".into(), ..Default::default() })
+        }),
         forget: Box::new(|_| {}),
         notify: Box::new(|_| {}),
         figures: Box::new(std::collections::BTreeMap::new),

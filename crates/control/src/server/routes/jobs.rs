@@ -6,7 +6,7 @@ use crate::log::Filter;
 use crate::server::error::Reply;
 use crate::server::extract::{Asked, Id};
 use crate::views;
-use api::{ErrorKind, JobQuery, JobRow, JobView, JobsPage, WhyView};
+use api::{ErrorKind, JobQuery, JobRow, JobView, JobsPage, ProgressView, WhyView};
 use axum::extract::State;
 use axum::{Extension, Json};
 use cluster::{Job, JobState};
@@ -98,6 +98,17 @@ fn page(rows: Vec<JobRow>, limit: usize) -> JobsPage {
 
 pub async fn show(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>, Id(id): Id) -> Reply<JobView> {
     blocking(move || view(&app, id, &viewer)).await.map(Json)
+}
+
+/// How far the newest run of a job has got. Of an array as a whole nothing is known, and of a job that has not run.
+pub async fn progress(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>, Id(id): Id) -> Reply<Option<ProgressView>> {
+    let look = move || {
+        let now = app.shared.now();
+        let Found::Job(job) = find(&app, id, &viewer)? else { return Ok(None) };
+        let newest = job.runs.last().and_then(|run| Some((run.id, run.ended.unwrap_or(now) - run.started?)));
+        Ok(newest.and_then(|(run, ran)| (app.shared.link.progress)(run, ran)))
+    };
+    blocking(look).await.map(Json)
 }
 
 /// Everything about a job, or about an array as a whole.

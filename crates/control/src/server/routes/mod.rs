@@ -26,6 +26,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/jobs/{id}/wait", get(watch::wait))
         .route("/v1/jobs/{id}/follow", get(watch::follow))
         .route("/v1/jobs/{id}/logs", get(logs::logs))
+        .route("/v1/jobs/{id}/progress", get(jobs::progress))
         .route("/v1/jobs/{id}/why", get(jobs::why))
         .route("/v1/plan", post(submit::plan))
         .route("/v1/machine", get(node::machine))
