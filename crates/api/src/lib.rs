@@ -9,8 +9,8 @@ mod wire;
 
 pub use client::{Client, ClientError};
 pub use view::{
-    ElasticView, ErrorBody, ErrorKind, Held, JobRow, JobView, JobsPage, LogChunk, LogQuery, MachineView, PlanVerdict, PlanView, ProgressView, QueueView,
-    ReasonView, RunView, SubmitItem, SubmitReply, SubmitRequest, SubmitResult,
+    ElasticView, ErrorBody, ErrorKind, Held, JobRow, JobView, JobsPage, LogChunk, LogQuery, MachineView, PlanVerdict, PlanView,
+    ProgressView, QueueView, ReasonView, RunView, SubmitItem, SubmitReply, SubmitRequest, SubmitResult,
 };
 pub use wire::{
     API_HEADER, API_VERSION, Alarm, BODY_MAX_BYTES, CancelRequest, FollowReply, HealthView, JobQuery, KnownMachine, LOG_ENDED_HEADER,

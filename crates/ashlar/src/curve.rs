@@ -13,7 +13,7 @@ pub fn draw(points: &[(u64, f64)], width: usize) -> Vec<String> {
     let (low, high) = losses.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), loss| (low.min(loss), high.max(loss)));
     let labels = [number(high), number(low)];
     let margin = labels.iter().map(String::len).max().unwrap_or(0) + 2;
-    let columns = width.saturating_sub(margin).clamp(8, 72);
+    let columns = width.saturating_sub(margin).clamp(8, 72).min(points.len().max(8));
     let mut rows = vec![vec![' '; columns]; HEIGHT];
     for (column, loss) in means(points, columns) {
         let part = if high > low { (high - loss) / (high - low) } else { 0.5 };

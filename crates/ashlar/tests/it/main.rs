@@ -11,6 +11,7 @@ mod edges;
 mod elastic;
 mod environments;
 mod following;
+mod gangs;
 mod launch_explain;
 mod machine_picture;
 mod npus;
