@@ -68,8 +68,8 @@ mod tests {
         insta::assert_snapshot!(draw(&points, 50).join("\n"), @r"
              4 |*
                |
-               | *
                |
+               | *
                |  ****
         0.0667 |      ************************************
                 1                                       60
