@@ -97,7 +97,8 @@ pub fn choose(spec: &JobSpec) -> Choice {
     if spec.launch != Launch::Auto {
         return choice(spec.launch, format!("the job says `launch: {}`", spec.launch));
     }
-    if spec.ranks < 2 {
+    // An elastic job that runs with one rank now is still a gang's program, which looks for its peers.
+    if spec.sizes().iter().all(|size| *size < 2) {
         return choice(Launch::Plain, "a rank alone has nobody to meet".into());
     }
     if let Some(Launcher { name, launch, .. }) = launcher {
@@ -198,6 +199,14 @@ mod tests {
             assert_eq!(choice.recipe.launch, expected, "{command} {packages:?}");
             assert!(choice.reason.contains(reason), "{}", choice.reason);
         }
+    }
+
+    #[test]
+    fn an_elastic_job_of_one_rank_is_started_as_the_gang_it_may_be() {
+        let elastic = JobSpec { sizes: vec![1, 2, 4], ..job(1, "python train.py", &["torch"]) };
+        assert_eq!(choose(&elastic).recipe.launch, Launch::Torchrun);
+        let alone = JobSpec { sizes: vec![1], ..job(1, "python train.py", &["torch"]) };
+        assert_eq!(choose(&alone).recipe.launch, Launch::Plain);
     }
 
     #[test]

@@ -202,6 +202,32 @@ fn a_path_of_the_job_keeps_its_environment_first() {
 }
 
 #[test]
+fn every_rank_has_a_place_for_checkpoints_and_metrics() {
+    for recipe in recipes() {
+        let mut case = Case::new(2, recipe.launch);
+        let env = case.env(0);
+        assert_eq!(env["ASHLAR_CHECKPOINTS"], "/home/ada/digits/checkpoints/17", "{}", recipe.name);
+        assert_eq!(env["ASHLAR_METRICS"], "/tmp/ashlar-metrics.jsonl", "{}", recipe.name);
+        case.spec.env.insert("ASHLAR_CHECKPOINTS".into(), "/data/run7".into());
+        assert_eq!(case.env(0)["ASHLAR_CHECKPOINTS"], "/data/run7", "the job's own word counts");
+    }
+}
+
+#[test]
+fn attempts_share_their_checkpoints_and_tasks_of_an_array_do_not() {
+    let mut case = Case::new(1, Launch::Plain);
+    case.spec.workdir = "/".into();
+    let folder = |run: RunId| {
+        let launched = launch(&LaunchInput { run, ..case.input() }).unwrap();
+        launched.processes[0].env.iter().find(|(name, _)| name == "ASHLAR_CHECKPOINTS").unwrap().1.clone()
+    };
+    let first = folder(RunId { job: JobId::new(17), attempt: 1 });
+    assert_eq!(first, "/checkpoints/17");
+    assert_eq!(first, folder(RunId { job: JobId::new(17), attempt: 2 }));
+    assert_eq!(folder(RunId { job: JobId::task(17, 3), attempt: 1 }), "/checkpoints/17.3");
+}
+
+#[test]
 fn threads_follow_the_grant() {
     let mut case = Case::new(1, Launch::Plain);
     for (milli, cpus, threads) in

@@ -96,6 +96,43 @@ fn progress_goes_by_the_last_line() {
 }
 
 #[test]
+fn lines_without_steps_draw_a_curve_by_their_order() {
+    let mut progress = Progress::default();
+    for (epoch, loss) in [(0.5, 4.0), (1.0, 3.0), (1.5, 2.5)] {
+        progress.read(&format!("{{'loss': {loss}, 'learning_rate': 5e-05, 'epoch': {epoch}}}\n"));
+    }
+    let curve: Vec<(u64, f64)> = progress.curve.iter().map(|point| (point.step, point.loss)).collect();
+    assert_eq!(curve, [(1, 4.0), (2, 3.0), (3, 2.5)]);
+    assert_eq!((progress.epoch, progress.fraction()), (Some(1.5), None), "nobody said how many epochs");
+}
+
+#[test]
+fn epochs_tell_where_steps_have_no_end() {
+    let mut progress = Progress::default();
+    progress.read("Epoch 1/4\nstep 10 loss=1\n");
+    assert_eq!((progress.fraction(), progress.left(10)), (Some(0.25), Some(30)));
+}
+
+#[test]
+fn what_was_known_stays_known() {
+    let mut progress = Progress::default();
+    progress.read("step 1/9 loss=4\nstep 2 loss=3\nval loss 9\nloss: nan\n");
+    assert_eq!((progress.step, progress.steps, progress.loss), (Some(2), Some(9), Some(3.0)));
+    // A step without a rest takes back what an earlier bar said of it.
+    progress.read(" 50%|# | 5/9 [00:01<00:02, 1it/s]\rstep 6 loss=1\n");
+    assert_eq!((progress.step, progress.seconds_left), (Some(6), None));
+}
+
+#[test]
+fn a_bar_that_is_drawn_again_is_one_point() {
+    let mut progress = Progress::default();
+    for loss in ["0.5", "0.4", "0.3"] {
+        progress.read(&format!(" 10%|#    | 1/10 [00:01<00:09, 1it/s, loss={loss}]\r"));
+    }
+    assert_eq!(progress.curve, [Point { step: 1, loss: 0.3 }]);
+}
+
+#[test]
 fn an_attempt_that_goes_on_from_a_checkpoint_is_not_faster_than_it_is() {
     let mut progress = Progress::default();
     progress.read("step 51/100 loss=1\nstep 60/100 loss=1\n");
