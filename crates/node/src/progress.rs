@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(progress(&files, RUN, Span::seconds(1)), None);
         OutputWriter::new(&files.dir, 0).write(b"hello\nstep 5/10 loss=2.5\n");
         let found = progress(&files, RUN, Span::seconds(10)).unwrap();
-        assert_eq!((found.step, found.steps, found.loss, found.seconds_left), (Some(5), Some(10), Some(2.5), Some(40)));
+        assert_eq!((found.step, found.steps, found.loss, found.seconds_left), (Some(5), Some(10), Some(2.5), Some(10)));
         assert_eq!((found.curve, found.source.as_str()), (vec![(5, 2.5)], "output of rank 0"));
         let own = files.scratch_tmp().join(METRICS_FILE);
         std::fs::write(&own, "{\"step\": 7, \"total\": 10, \"loss\": 1.5}\n").unwrap();

@@ -32,6 +32,8 @@ pub struct Progress {
     pub seconds_left: Option<u64>,
     /// The step of the first line that had one: a program that goes on from a checkpoint does not begin at 1.
     pub first_step: Option<u64>,
+    /// Steps from the first line to the second: a program may print every hundredth.
+    spacing: Option<u64>,
     /// In order of steps.
     pub curve: Vec<Point>,
     stride: u64,
@@ -51,7 +53,10 @@ impl Progress {
             if self.step.is_some_and(|last| step < last) {
                 self.before += self.steps.or(self.step).unwrap_or(0);
             }
-            self.first_step.get_or_insert(step);
+            let first = *self.first_step.get_or_insert(step);
+            if step > first {
+                self.spacing.get_or_insert(step - first);
+            }
             self.step = Some(step);
             self.steps = line.steps.or(self.steps);
         }
@@ -113,8 +118,11 @@ impl Progress {
             return self.seconds_left;
         }
         let done = self.fraction()?;
-        let begun = match (self.first_step, self.steps) {
-            (Some(first), Some(steps)) if steps > 0 && self.before == 0 => (first.saturating_sub(1)) as f64 / steps as f64,
+        // What the first line stands for took as many steps as the next one did.
+        let begun = match (self.first_step, self.spacing, self.steps) {
+            (Some(first), Some(spacing), Some(steps)) if steps > 0 && self.before == 0 => {
+                first.saturating_sub(spacing) as f64 / steps as f64
+            }
             _ => 0.0,
         };
         (done > begun).then(|| (seconds as f64 * (1.0 - done) / (done - begun)).round().min(1e12) as u64)

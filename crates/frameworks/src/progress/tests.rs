@@ -135,8 +135,13 @@ fn a_bar_that_is_drawn_again_is_one_point() {
 #[test]
 fn an_attempt_that_goes_on_from_a_checkpoint_is_not_faster_than_it_is() {
     let mut progress = Progress::default();
-    progress.read("step 51/100 loss=1\nstep 60/100 loss=1\n");
+    progress.read("step 51/100 loss=1\nstep 52/100 loss=1\nstep 60/100 loss=1\n");
     assert_eq!(progress.left(10), Some(40), "ten steps in ten seconds");
+    let mut seldom = Progress::default();
+    seldom.read("step 100/1000 loss=1\n");
+    assert_eq!(seldom.left(10), Some(90));
+    seldom.read("step 200/1000 loss=1\n");
+    assert_eq!(seldom.left(20), Some(80), "every hundredth step is printed");
 }
 
 #[test]
