@@ -183,7 +183,7 @@ pub struct RunView {
 /// One blocking constraint, as data and as a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonView {
-    /// `cpus, memory, devices, ports, queue-limit, reservation, behind, after, array-limit, backoff, evicting, no-machine`.
+    /// `cpus, memory, devices, enforcement, ports, queue-limit, reservation, behind, after, array-limit, backoff, evicting, no-machine`.
     pub kind: String,
     pub text: String,
     /// Runs that hold what is missing, where the asker may see them: "12-1 (train, ada)".
@@ -253,7 +253,11 @@ pub struct QueueView {
     /// Thousandths of a CPU.
     pub held_cpu_milli: u64,
     pub held_memory: Bytes,
+    /// Whole devices, rounded up.
     pub held_devices: u64,
+    /// Thousandths of a device.
+    #[serde(default)]
+    pub held_device_milli: u64,
 }
 
 /// `GET /v1/jobs/{id}/logs`: a piece of the merged output of one rank.

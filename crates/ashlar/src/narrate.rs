@@ -194,6 +194,7 @@ mod tests {
             shm: machine::Bytes::ZERO,
             mem_nodes: Default::default(),
             ports: None,
+            share: None,
         };
         building.runs.push(api::RunView {
             run: spec::RunId { job: JobId::new(3), attempt: 1 },

@@ -258,7 +258,10 @@ impl Picture<'_> {
         let (mark, paint) = match (&device.health, holders) {
             (Health::Unusable(_), _) if slices::is_divided(device) => (self.style.pick(slices::SIGN, "/"), Paint::Faint),
             (Health::Unusable(_), _) => (self.style.pick("✗", "x"), Paint::Bad),
-            (Health::Ready, [run, ..]) => (self.style.pick("■", "*"), Paint::Holder(*run)),
+            (Health::Ready, [run, ..]) => {
+                let full = self.holders.left(device).is_none();
+                (if full { self.style.pick("■", "*") } else { self.style.pick("▨", "+") }, Paint::Holder(*run))
+            }
             (Health::Ready, []) => (self.style.pick("□", "o"), Paint::Plain),
         };
         line.add(paint, mark).add(Paint::Plain, format!(" {:first$}  ", name(device)));
@@ -271,6 +274,12 @@ impl Picture<'_> {
             let held = self.holders.all[*run];
             let what = held.name.clone().or(held.run.map(|run| run.to_string())).unwrap_or_else(|| "held".into());
             line.add(Paint::Holder(*run), format!("{} {what} ", self.holders.letter(*run)));
+            if let Some(share) = held.grant.share.filter(|_| device.slice.is_none()) {
+                line.add(Paint::Holder(*run), format!("{} ", share.memory));
+            }
+        }
+        if let Some(left) = self.holders.left(device) {
+            line.add(Paint::Faint, format!("{left} left "));
         }
         let mut lines = vec![line];
         match &device.health {
@@ -363,6 +372,9 @@ impl Picture<'_> {
             line.add(Paint::Plain, format!("{:>9}  {:>9}", format!("{cpus} {unit}"), grant.memory));
             if grant.devices().next().is_some() {
                 line.add(Paint::Plain, format!("  {}", count(grant.devices().count(), "device")));
+            }
+            if let Some(share) = &grant.share {
+                line.add(Paint::Faint, format!(", each {share}"));
             }
             lines.push(line);
         }

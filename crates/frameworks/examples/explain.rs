@@ -96,6 +96,7 @@ fn grant(ranks: u32) -> Grant {
         shm: Bytes(0),
         mem_nodes: [0].into_iter().collect(),
         ports: None,
+        share: None,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::recipe::{Gang, Place, Recipe, Sees};
 use crate::variables::{Variable, Variables, with_environment_first};
 use crate::visibility::{self, View};
 use crate::work::arguments;
-use crate::{Choice, LaunchError};
+use crate::{Choice, LaunchError, share};
 use machine::{CpuSet, Device, DeviceId, Grant, RankGrant};
 use spec::{Identity, JobSpec, Launch, RunId};
 
@@ -161,6 +161,7 @@ fn variables_of<'a>(place: &Place, choice: &Choice, of_run: &[&'a Device], own: 
         rendezvous_beside(&mut variables, place, recipe);
     }
     let shown = if place.once || (recipe.sees == Sees::Run && !own.is_empty()) { of_run.to_vec() } else { own };
+    share::fill(&mut variables, input, &shown);
     let within = input.only_granted_nodes.then(|| of_run.to_vec());
     visibility::fill(&mut variables, &View { rank: place.rank, shown, machine: input.devices, within })?;
     variables.overlay(&input.spec.env, input.environment)?;

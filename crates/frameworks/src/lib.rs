@@ -17,6 +17,7 @@ mod hosts;
 mod launch;
 pub mod progress;
 mod recipe;
+mod share;
 mod variables;
 mod visibility;
 mod work;

@@ -21,7 +21,7 @@ fn parsed(name: &str, text: &str) -> JobSpec {
 fn names_of_rank(spec: &JobSpec, rank: usize) -> Vec<String> {
     let ranks = (0..spec.ranks).map(|rank| RankGrant { cpus: [rank].into_iter().collect(), devices: vec![] }).collect();
     let (cpu_share, mem_nodes) = (CpuShare::ONE, [0].into_iter().collect());
-    let grant = Grant { machine: "m".into(), ranks, cpu_share, memory: Bytes(1 << 30), shm: Bytes(0), mem_nodes, ports: None };
+    let grant = Grant { machine: "m".into(), ranks, cpu_share, memory: Bytes(1 << 30), shm: Bytes(0), mem_nodes, ports: None, share: None };
     let identity = ada();
     let input = LaunchInput {
         spec,

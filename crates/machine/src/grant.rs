@@ -1,6 +1,6 @@
 //! What one run holds of one machine.
 
-use crate::{Bytes, CpuSet, DeviceId};
+use crate::{Bytes, CpuSet, DeviceId, Share};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -66,9 +66,17 @@ pub struct Grant {
     pub mem_nodes: CpuSet,
     /// Present when the run has a rendezvous.
     pub ports: Option<PortRange>,
+    /// Which part it holds of each device; `None`: the devices are its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
 }
 
 impl Grant {
+    /// Devices held, in thousandths of one: what limits and fair shares count.
+    pub fn device_milli(&self) -> u64 {
+        self.devices().count() as u64 * self.share.map_or(1000, |share| u64::from(share.permille))
+    }
+
     pub fn cpus(&self) -> CpuSet {
         self.ranks.iter().fold(CpuSet::new(), |all, rank| all.union(&rank.cpus))
     }

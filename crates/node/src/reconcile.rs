@@ -89,6 +89,7 @@ mod tests {
             shm: spec::Bytes::ZERO,
             mem_nodes: Default::default(),
             ports: None,
+            share: None,
         };
         let owner = Identity { uid: 1, gid: 1, groups: vec![], user: "ada".into(), home: "/".into() };
         let spec = Arc::new(JobSpec::command_job("x", vec!["true".into()], "/"));

@@ -1,11 +1,11 @@
 //! What a job takes, reckoned once for all jobs that ask for the same.
 
-use crate::held::{Held, OnMachine, OnQueue};
+use crate::held::{Held, OnMachine, OnQueue, Part};
 use crate::layout::Layout;
 use crate::tree::Tree;
 use crate::{Policy, Waiting};
-use machine::{Bytes, CpuShare, DeviceClass, IsolationLevel, Vendor};
-use spec::{DeviceRequest, JobSpec, Launch, Limits, Span};
+use machine::{Bytes, CpuShare, DeviceClass, Enforcement, IsolationLevel, Share, Vendor};
+use spec::{DeviceRequest, JobSpec, Launch, Limits, ShareRequest, Span};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -34,6 +34,8 @@ pub(crate) struct DeviceAsk<'a> {
     pub models: &'a [String],
     pub memory_min: Option<Bytes>,
     pub memory_max: Option<Bytes>,
+    /// A part of each device; `None`: the whole.
+    pub share: Option<ShareRequest>,
     pub count: u32,
 }
 
@@ -78,6 +80,12 @@ impl<'a> Ask<'a> {
     pub fn device_count(&self) -> u64 {
         self.devices.map_or(0, |request| u64::from(request.count) * u64::from(self.ranks))
     }
+
+    /// The same in thousandths of one, as far as can be said without a machine.
+    pub fn device_milli(&self) -> u64 {
+        let each = self.devices.and_then(|request| request.share).map_or(1000, |share| share.compute.unwrap_or(0));
+        self.device_count() * u64::from(each)
+    }
 }
 
 /// CPUs above one are held whole, so two and a half become three.
@@ -96,6 +104,7 @@ impl<'a> DeviceAsk<'a> {
             models: &request.models,
             memory_min: request.memory_min,
             memory_max: request.memory_max,
+            share: request.share,
             count: request.count,
         }
     }
@@ -131,7 +140,13 @@ impl<'a> DeviceAsk<'a> {
             (Some(least), None) => format!(" of at least {least}"),
             (None, Some(most)) => format!(" of at most {most}"),
         };
-        format!("{vendor}{kind}{memory}")
+        match &self.share {
+            None => format!("{vendor}{kind}{memory}"),
+            Some(share) => {
+                let level = share.enforced.map(|level| format!(", {level} at least")).unwrap_or_default();
+                format!("{} of a {vendor}{kind}{memory}{level}", share.describe())
+            }
+        }
     }
 }
 
@@ -157,7 +172,44 @@ pub(crate) struct Need {
     pub memory: u64,
     pub shm: u64,
     /// Sets of devices that may serve together, the one to try first in front.
-    pub kinds: Vec<Vec<u16>>,
+    pub kinds: Vec<Kind>,
+    /// Devices of the whole run in thousandths of one, of the kind that counts most.
+    pub device_milli: u64,
+}
+
+/// Devices of which a job takes the same.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub devices: Vec<u16>,
+    /// `None`: each is held whole.
+    pub share: Option<Share>,
+    /// Memory of each, and runs it takes at a time; what whole devices have does not matter.
+    pub memory: u64,
+    pub tasks: u32,
+    /// Bytes that were asked for: a slice gives more.
+    pub asked: u64,
+}
+
+impl Kind {
+    pub fn part(&self) -> Part {
+        self.share.as_ref().map_or(Part::WHOLE, Part::of)
+    }
+
+    /// Whether a device of the kind has room for one more.
+    pub fn has_room(&self, device: u16, held: &OnMachine) -> bool {
+        let used = &held.devices[usize::from(device)];
+        match &self.share {
+            None => used.is_free(),
+            Some(share) => {
+                used.tasks < self.tasks && used.memory.saturating_add(share.memory.0) <= self.memory && used.compute + share.compute <= 1000
+            }
+        }
+    }
+
+    /// Devices that have room.
+    pub fn free(&self, held: &OnMachine) -> u64 {
+        self.devices.iter().filter(|device| self.has_room(**device, held)).count() as u64
+    }
 }
 
 impl<'a> Demand<'a> {
@@ -177,14 +229,24 @@ impl Need {
             }
         };
         let shm = ask.shm.map_or(memory / 2, |shm| shm.0.min(memory));
-        Need { memory, shm, kinds: ask.devices.map(|request| kinds(&request, layout)).unwrap_or_default() }
+        let kinds = ask.devices.map(|request| kinds(&request, layout)).unwrap_or_default();
+        let each = kinds.iter().map(|kind| kind.share.map_or(1000, |share| u64::from(share.permille))).max();
+        Need { memory, shm, device_milli: ask.device_count() * each.unwrap_or(1000), kinds }
     }
 }
 
 /// Groups the usable devices that fit. The members of a gang work in lockstep, so they get devices of one model;
 /// a request that names several models has asked for a mixture and may get one, of one vendor. Groups with the
 /// least memory come first: what a small device can do shall not hold a large one.
-fn kinds(request: &DeviceAsk, layout: &Layout) -> Vec<Vec<u16>> {
+fn kinds(request: &DeviceAsk, layout: &Layout) -> Vec<Kind> {
+    if let Some(share) = &request.share {
+        return shared_kinds(request, share, layout);
+    }
+    let whole = |devices: Vec<u16>| Kind { devices, share: None, memory: 0, tasks: 0, asked: 0 };
+    whole_kinds(request, layout).into_iter().map(whole).collect()
+}
+
+fn whole_kinds(request: &DeviceAsk, layout: &Layout) -> Vec<Vec<u16>> {
     let mut by_model: BTreeMap<(Vendor, &str, Option<Bytes>), Vec<u16>> = BTreeMap::new();
     let mut by_vendor: BTreeMap<Vendor, Vec<u16>> = BTreeMap::new();
     for (index, device) in layout.machine.devices.iter().enumerate() {
@@ -202,6 +264,49 @@ fn kinds(request: &DeviceAsk, layout: &Layout) -> Vec<Vec<u16>> {
         kinds.extend(mixed);
     }
     kinds
+}
+
+/// Groups the devices that can be held in parts as large as asked and kept as firmly. The members of a group are alike, since
+/// each rank gets the same part. The firmest come first, and of those what leaves least: a slice is a part already.
+fn shared_kinds(request: &DeviceAsk, wanted: &ShareRequest, layout: &Layout) -> Vec<Kind> {
+    /// How firmly, memory, vendor and model, compute of a slice.
+    type Alike<'m> = (Reverse<Enforcement>, Bytes, Vendor, &'m str, Option<u32>);
+    let mut alike: BTreeMap<Alike, Kind> = BTreeMap::new();
+    for (index, device) in layout.machine.devices.iter().enumerate() {
+        if !device.health.is_ready() || !request.fits(device) {
+            continue;
+        }
+        let (Some(sharing), Some(memory)) = (device.sharing(&layout.machine.facts), device.memory) else { continue };
+        if wanted.enforced.is_some_and(|least| sharing.enforced < least) || (sharing.one_card && request.count > 1) {
+            continue;
+        }
+        let slice = device.slice.is_some();
+        let Some(share) = (if slice { whole_slice(wanted, device) } else { part(wanted, memory, &sharing) }) else { continue };
+        let key = (Reverse(sharing.enforced), memory, device.vendor, device.model.as_str(), device.slice_compute());
+        let asked = if slice { wanted.memory.unwrap_or_default().0 } else { share.memory.0 };
+        let fresh = Kind { devices: vec![], share: Some(share), memory: memory.0, tasks: sharing.tasks, asked };
+        alike.entry(key).or_insert(fresh).devices.push(index as u16);
+    }
+    alike.into_values().collect()
+}
+
+/// The part of a card of this much memory, its memory rounded up to what the vendor can tell apart.
+fn part(wanted: &ShareRequest, card: Bytes, sharing: &machine::Sharing) -> Option<Share> {
+    let compute = wanted.compute.unwrap_or(0);
+    let memory = wanted.memory.unwrap_or_else(|| card.scaled(u64::from(compute), 1000));
+    let step = sharing.step.0.max(1);
+    // In proportion the step rounds down, so that two halves fit.
+    let steps = if wanted.memory.is_some() { memory.0.div_ceil(step) } else { (memory.0 / step).max(1) };
+    let memory = Bytes(steps.checked_mul(step)?);
+    (memory <= card).then(|| Share::of(memory, compute, card, sharing.enforced))
+}
+
+/// A slice serves whole if it is large enough; a part of the compute must be told by its name.
+fn whole_slice(wanted: &ShareRequest, slice: &machine::Device) -> Option<Share> {
+    let memory = slice.memory?;
+    let enough = wanted.memory.is_none_or(|least| memory >= least)
+        && wanted.compute.is_none_or(|least| slice.slice_compute().is_some_and(|compute| compute >= least));
+    enough.then_some(Share { memory, compute: 0, permille: 1000, enforced: Enforcement::Hard })
 }
 
 /// What is missing, by dimension.
@@ -247,9 +352,29 @@ impl Demand<'_> {
         self.ask.isolation.zip(offered).is_none_or(|(wanted, offered)| wanted <= offered)
     }
 
+    /// How firmly parts of the devices that fit are kept at most, where that is less than demanded, or where they are held whole
+    /// only; `None` where the request fails for another reason.
+    pub fn too_loose(&self, layout: &Layout) -> Option<Option<Enforcement>> {
+        let request = self.ask.devices?;
+        let share = request.share?;
+        let loose = DeviceAsk { share: Some(ShareRequest { enforced: None, ..share }), ..request };
+        let fit = |whole: &DeviceAsk| layout.machine.devices.iter().any(|device| device.health.is_ready() && whole.fits(device));
+        if !kinds(&request, layout).is_empty() || !fit(&request) {
+            return None;
+        }
+        let offered = kinds(&loose, layout).iter().filter_map(|kind| kind.share).map(|share| share.enforced).max();
+        let divisible = layout
+            .machine
+            .devices
+            .iter()
+            .filter(|device| request.fits(device))
+            .any(|device| device.sharing(&layout.machine.facts).is_some_and(|sharing| !sharing.one_card || request.count == 1));
+        if offered.is_none() && divisible { None } else { Some(offered) }
+    }
+
     /// The most free devices of one kind.
     fn free_devices(&self, index: usize, held: &OnMachine) -> u64 {
-        self.on[index].kinds.iter().map(|kind| free_of(kind, held)).max().unwrap_or(0)
+        self.on[index].kinds.iter().map(|kind| kind.free(held)).max().unwrap_or(0)
     }
 
     /// Names of the queue limits that this job would break, with limit and held amount.
@@ -258,7 +383,7 @@ impl Demand<'_> {
         let rows = [
             ("cpus", limits.cpus.map(|cpus| u64::from(cpus) * 1000), held.cpu_milli, self.ask.cpu_milli()),
             ("memory", limits.memory.map(|memory| memory.0), held.memory, need.memory),
-            ("devices", limits.devices.map(u64::from), held.devices, self.ask.device_count()),
+            ("devices", limits.devices.map(|devices| u64::from(devices) * 1000), held.devices, need.device_milli),
             ("runs", limits.runs.map(u64::from), held.runs, 1),
         ];
         let over = rows.into_iter().filter_map(|(what, limit, held, wanted)| limit.map(|limit| (what, limit, held, wanted)));
@@ -273,7 +398,7 @@ impl Demand<'_> {
             |limit: Option<u64>, held: u64, wanted: u64| wanted == 0 || limit.is_none_or(|limit| held.saturating_add(wanted) <= limit);
         keeps(limits.cpus.map(|cpus| u64::from(cpus) * 1000), held.cpu_milli, self.ask.cpu_milli())
             && keeps(limits.memory.map(|memory| memory.0), held.memory, self.on[index].memory)
-            && keeps(limits.devices.map(u64::from), held.devices, self.ask.device_count())
+            && keeps(limits.devices.map(|devices| u64::from(devices) * 1000), held.devices, self.on[index].device_milli)
             && keeps(limits.runs.map(u64::from), held.runs, 1)
     }
 
@@ -281,7 +406,7 @@ impl Demand<'_> {
     pub fn best_machine(&self, layouts: &[Layout], tree: &Tree, held: &Held) -> Option<usize> {
         let left = |index: usize| {
             let layout = &layouts[index];
-            let idle_devices = (0..layout.machine.devices.len()).filter(|device| !held.machines[index].devices.get(*device)).count();
+            let idle_devices = held.machines[index].devices.iter().filter(|device| device.is_free()).count();
             let used: u64 = held.machines[index].cpus.iter().map(|milli| u64::from(*milli)).sum();
             (idle_devices, layout.total_milli().saturating_sub(used), index)
         };
@@ -322,10 +447,6 @@ pub(crate) fn usable_cpu_milli(ask: &Ask, held: &OnMachine) -> u64 {
     }
 }
 
-pub(crate) fn free_of(kind: &[u16], held: &OnMachine) -> u64 {
-    kind.iter().filter(|device| !held.devices.get(usize::from(**device))).count() as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,7 +480,7 @@ mod tests {
     #[test]
     fn requests_read_as_people_write_them() {
         let models = ["a100".to_string(), "h100".to_string()];
-        let any = DeviceAsk { vendor: None, class: None, models: &[], memory_min: None, memory_max: None, count: 1 };
+        let any = DeviceAsk { vendor: None, class: None, models: &[], memory_min: None, memory_max: None, share: None, count: 1 };
         assert_eq!(any.text(), "device");
         assert_eq!(DeviceAsk { class: Some(DeviceClass::Gpu), memory_min: Some(Bytes::gib(24)), ..any }.text(), "GPU of at least 24 GiB");
         assert_eq!(DeviceAsk { vendor: Some(Vendor::Nvidia), models: &models, ..any }.text(), "nvidia a100 or h100");

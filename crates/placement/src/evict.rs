@@ -32,12 +32,13 @@ const DEVICE_IN_CPUS: u64 = 16;
 pub(crate) struct Amount {
     pub cpu_milli: u64,
     pub memory: u64,
+    /// Thousandths of a device.
     pub devices: u64,
 }
 
 impl Amount {
     fn of(holding: &Holding) -> Amount {
-        Amount { cpu_milli: holding.cpu_milli, memory: holding.memory, devices: holding.device_count }
+        Amount { cpu_milli: holding.cpu_milli, memory: holding.memory, devices: holding.device_milli }
     }
 
     fn plus(self, other: Amount) -> Amount {
@@ -62,7 +63,7 @@ fn rows(guarantee: &Limits, one: Amount, other: Amount) -> impl Iterator<Item = 
     let rows = [
         (guarantee.cpus.map(|cpus| u64::from(cpus) * 1000), one.cpu_milli, other.cpu_milli),
         (guarantee.memory.map(|memory| memory.0), one.memory, other.memory),
-        (guarantee.devices.map(u64::from), one.devices, other.devices),
+        (guarantee.devices.map(|devices| u64::from(devices) * 1000), one.devices, other.devices),
     ];
     rows.into_iter().filter_map(|(guaranteed, one, other)| guaranteed.map(|guaranteed| (guaranteed, one, other)))
 }
@@ -143,13 +144,13 @@ struct Way {
 
 /// Work lost with a run, as far as is known: what it did since it got its grant, in CPU-milliseconds.
 fn lost(run: &Running, now: Time) -> u64 {
-    let milli = run.grant.cpu_milli() + run.grant.devices().count() as u64 * DEVICE_IN_CPUS * 1000;
+    let milli = run.grant.cpu_milli() + run.grant.device_milli() * DEVICE_IN_CPUS;
     (now - run.since).0.saturating_mul(milli) / 1000
 }
 
 impl<'a> Planner<'a> {
     /// What evictions have cleared is started if it is free and kept if it is not.
-    pub fn honour(&mut self, jobs: &[&'a Waiting], charge: &mut impl FnMut(&Ask<'a>, u64), starts: &mut Vec<Start>) {
+    pub fn honour(&mut self, jobs: &[&'a Waiting], charge: &mut impl FnMut(&Ask<'a>, &Grant), starts: &mut Vec<Start>) {
         let queues = self.queues.names.len();
         self.evictions.leaving = vec![Amount::default(); queues];
         self.evictions.claimed = vec![Amount::default(); queues];
@@ -164,11 +165,11 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn keep_claim(&mut self, job: &'a Waiting, grant: &Grant, charge: &mut impl FnMut(&Ask<'a>, u64), starts: &mut Vec<Start>) {
+    fn keep_claim(&mut self, job: &'a Waiting, grant: &Grant, charge: &mut impl FnMut(&Ask<'a>, &Grant), starts: &mut Vec<Start>) {
         let ranks = u32::try_from(grant.ranks.len()).unwrap_or(u32::MAX);
         let ask = Ask::sized(&job.spec, ranks, self.queues.find(&job.queue), self.policy);
         let holding = Rc::new(Holding::of_grant(grant, ask.queue, &self.ground.layouts, &self.ground.ports));
-        charge(&ask, grant.memory.0);
+        charge(&ask, grant);
         let runs = self.snapshot.running.iter().enumerate();
         let (victims, ending): (Vec<usize>, Vec<&Running>) =
             runs.filter(|(_, run)| run.evicted.is_some_and(|evicted| evicted.by == job.job)).unzip();
@@ -258,7 +259,7 @@ impl<'a> Planner<'a> {
     fn candidates(&self, machine: usize, demand: &Demand, priority: i32) -> Vec<Candidate> {
         let queue = demand.ask.queue;
         let ask = &demand.ask;
-        let wanted = Amount { cpu_milli: ask.cpu_milli(), memory: demand.on[machine].memory, devices: ask.device_count() };
+        let wanted = Amount { cpu_milli: ask.cpu_milli(), memory: demand.on[machine].memory, devices: demand.on[machine].device_milli };
         let mut relations: BTreeMap<usize, Relation> = BTreeMap::new();
         let mut found: Vec<Candidate> = Vec::new();
         for (index, run) in self.snapshot.running.iter().enumerate() {
@@ -333,7 +334,7 @@ mod tests {
     use super::*;
 
     fn amount(cpus: u64, devices: u64) -> Amount {
-        Amount { cpu_milli: cpus * 1000, memory: 0, devices }
+        Amount { cpu_milli: cpus * 1000, memory: 0, devices: devices * 1000 }
     }
 
     #[test]

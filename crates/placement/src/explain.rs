@@ -1,11 +1,12 @@
 //! Why a job waits: everything that lacks, who holds it, and what would help.
 
-use crate::demand::{Ask, Demand, DeviceAsk, Lack, free_of, usable_cpu_milli};
+use crate::demand::{Ask, Demand, DeviceAsk, Kind, Lack, usable_cpu_milli};
 use crate::held::Held;
+use crate::horizon::Occupation;
 use crate::planner::Planner;
 use crate::{Blocker, Reason};
 use machine::{Bytes, CpuShare};
-use spec::{JobId, RunId, Time};
+use spec::{JobId, RunId, ShareRequest, Time};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -100,7 +101,14 @@ impl<'p, 'a> Explainer<'p, 'a> {
         if lack.devices
             && let Some(request) = ask.devices
         {
-            reasons.push(self.devices(&request, demand, index, held));
+            let request_text = request.text();
+            reasons.push(match demand.too_loose(layout) {
+                Some(offered) => {
+                    let wanted = request.share.and_then(|share| share.enforced);
+                    Reason { never: true, ..reason(Blocker::Enforcement { request: request_text, wanted, offered }) }
+                }
+                None => self.devices(&request, demand, index, held),
+            });
         }
         if lack.cpus {
             let share = |milli: u64| CpuShare(u32::try_from(milli).unwrap_or(u32::MAX));
@@ -138,10 +146,9 @@ impl<'p, 'a> Explainer<'p, 'a> {
         let wanted = demand.ask.device_count();
         let kinds = &demand.on[index].kinds;
         // The kind that comes nearest: large enough at all, then most free.
-        let best = kinds.iter().max_by_key(|kind| (kind.len() as u64 >= wanted, free_of(kind, on), kind.len()));
-        let none = Vec::new();
-        let kind = best.unwrap_or(&none);
-        let busy: Vec<u16> = kind.iter().copied().filter(|device| on.devices.get(usize::from(*device))).collect();
+        let best = kinds.iter().max_by_key(|kind| (kind.devices.len() as u64 >= wanted, kind.free(on), kind.devices.len()));
+        let kind: &[u16] = best.map_or(&[], |kind| &kind.devices);
+        let busy: Vec<u16> = kind.iter().copied().filter(|device| best.is_none_or(|kind| !kind.has_room(*device, on))).collect();
         let mut holders: Vec<(u64, RunId)> = Vec::new();
         let mut free_at: Vec<Time> = vec![self.planner.now; kind.len() - busy.len()];
         for (run, occupation) in self.planner.snapshot.running.iter().zip(self.planner.horizon.holding_now()) {
@@ -152,8 +159,8 @@ impl<'p, 'a> Explainer<'p, 'a> {
                 holders.push((count, run.run));
             }
         }
-        for occupation in self.planner.horizon.holding_now().filter(|occupation| occupation.holding.machine == Some(index)) {
-            free_at.extend(occupation.holding.devices.iter().filter(|device| busy.contains(device)).map(|_| occupation.end));
+        if let Some(best) = best {
+            free_at.extend(busy.iter().filter_map(|device| self.room_at(best, *device, index, held)));
         }
         free_at.sort_unstable();
         let blocker = Blocker::Devices {
@@ -162,9 +169,22 @@ impl<'p, 'a> Explainer<'p, 'a> {
             free: (kind.len() - busy.len()) as u32,
             total: kind.len() as u32,
             busy: busy.iter().map(|device| layout.machine.devices[usize::from(*device)].id.clone()).collect(),
+            part: request.share.is_some(),
         };
         let until = usize::try_from(wanted).ok().and_then(|wanted| free_at.get(wanted.checked_sub(1)?).copied());
         Reason { held_by: largest(holders), until, ..reason(blocker) }
+    }
+
+    /// When a device of the kind has room, if nothing else starts: its holders end one after the other.
+    fn room_at(&self, kind: &Kind, device: u16, index: usize, held: &Held) -> Option<Time> {
+        let on_it = |occupation: &&Occupation| occupation.holding.machine == Some(index) && occupation.holding.devices.contains(&device);
+        let mut holders: Vec<&Occupation> = self.planner.horizon.holding_now().filter(on_it).collect();
+        holders.sort_by_key(|occupation| occupation.end);
+        let mut used = held.machines[index].clone();
+        holders.into_iter().find_map(|occupation| {
+            used.devices[usize::from(device)].take_off(&occupation.holding.part);
+            kind.has_room(device, &used).then_some(occupation.end)
+        })
     }
 
     /// `queue` is the job's own or one above it.
@@ -174,7 +194,7 @@ impl<'p, 'a> Explainer<'p, 'a> {
         let wanted = match what {
             "cpus" => demand.ask.cpu_milli(),
             "memory" => demand.on.first().map_or(0, |need| need.memory),
-            "devices" => demand.ask.device_count(),
+            "devices" => demand.on.first().map_or(0, |need| need.device_milli),
             _ => 1,
         };
         let excess = held.saturating_add(wanted).saturating_sub(limit);
@@ -249,6 +269,10 @@ impl<'p, 'a> Explainer<'p, 'a> {
                 reasons[place].change = Some(text);
                 return;
             }
+            if let Some(text) = self.smaller_part(&ask) {
+                reasons[place].change = Some(text);
+                return;
+            }
             if let Some(request) = ask.devices
                 && let Some(count) =
                     largest_below(request.count, |count| self.would_start(Ask { devices: Some(DeviceAsk { count, ..request }), ..ask }))
@@ -272,6 +296,22 @@ impl<'p, 'a> Explainer<'p, 'a> {
         if let Some(ranks) = largest_below(ask.ranks, |ranks| self.would_start(Ask { ranks, ..ask })) {
             reasons[0].change = Some(format!("ask for {ranks} {} instead of {}", plural(ranks, "rank"), ask.ranks));
         }
+    }
+
+    /// The largest part below the one asked for that would start now.
+    fn smaller_part(&self, ask: &Ask) -> Option<String> {
+        let request = ask.devices?;
+        let share = request.share?;
+        let starts = |part: ShareRequest| self.would_start(Ask { devices: Some(DeviceAsk { share: Some(part), ..request }), ..*ask });
+        if let Some(memory) = share.memory {
+            let of = |steps: u32| Bytes(u64::from(steps) * MEMORY_STEP);
+            let steps = u32::try_from(memory.0.div_ceil(MEMORY_STEP)).unwrap_or(u32::MAX);
+            let fewer = largest_below(steps, |steps| starts(ShareRequest { memory: Some(of(steps)), ..share }))?;
+            return Some(format!("ask for {} of device memory instead of {memory}", exactly(of(fewer))));
+        }
+        let compute = share.compute?;
+        let fewer = largest_below(compute / 10, |percent| starts(ShareRequest { compute: Some(percent * 10), ..share }))?;
+        Some(format!("ask for {fewer} % of a device instead of {}", machine::Percent(compute)))
     }
 
     fn less_memory(&self, demand: &Demand, index: usize) -> Option<Bytes> {
@@ -301,6 +341,7 @@ impl<'p, 'a> Explainer<'p, 'a> {
                 models: std::slice::from_ref(&device.model),
                 memory_min: None,
                 memory_max: None,
+                share: asked.share,
                 count: asked.count,
             };
             if self.would_start(Ask { devices: Some(request), ..demand.ask }) {
@@ -367,7 +408,7 @@ fn amount(what: &'static str) -> fn(&crate::held::Holding) -> u64 {
     match what {
         "cpus" => |holding| holding.cpu_milli,
         "memory" => |holding| holding.memory,
-        "devices" => |holding| holding.device_count,
+        "devices" => |holding| holding.device_milli,
         _ => |_| 1,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::layout::Layout;
 use crate::tree::path;
-use machine::Grant;
+use machine::{Grant, Share};
 use std::cell::OnceCell;
 use std::rc::Rc;
 
@@ -19,7 +19,8 @@ pub(crate) struct Held {
 pub(crate) struct OnMachine {
     /// Thousandths in use of each logical CPU, in the order of [`Layout::cpus`].
     pub cpus: Vec<u32>,
-    pub devices: Bits,
+    /// What is taken of each device, in the order of the machine's.
+    pub devices: Vec<OnDevice>,
     /// Port slots: lease number `n` begins at the first port plus `n` leases.
     pub ports: Bits,
     pub memory: u64,
@@ -50,8 +51,53 @@ impl OnMachine {
 pub(crate) struct OnQueue {
     pub cpu_milli: u64,
     pub memory: u64,
+    /// Thousandths of a device.
     pub devices: u64,
     pub runs: u64,
+}
+
+/// What is taken of one device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OnDevice {
+    /// Bytes, thousandths of the compute units, runs. Who holds it whole counts as [`Part::WHOLE`] runs.
+    pub memory: u64,
+    pub compute: u32,
+    pub tasks: u32,
+}
+
+impl OnDevice {
+    pub fn is_free(&self) -> bool {
+        self.tasks == 0
+    }
+
+    fn add(&mut self, part: &Part) {
+        self.memory = self.memory.saturating_add(part.memory);
+        self.compute += part.compute;
+        self.tasks += part.tasks;
+    }
+
+    pub fn take_off(&mut self, part: &Part) {
+        self.memory = self.memory.saturating_sub(part.memory);
+        self.compute = self.compute.saturating_sub(part.compute);
+        self.tasks = self.tasks.saturating_sub(part.tasks);
+    }
+}
+
+/// What one run takes of each of its devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub memory: u64,
+    pub compute: u32,
+    pub tasks: u32,
+}
+
+impl Part {
+    /// A device that nobody else may have.
+    pub const WHOLE: Part = Part { memory: 0, compute: 1000, tasks: 1 << 16 };
+
+    pub fn of(share: &Share) -> Part {
+        Part { memory: share.memory.0, compute: share.compute, tasks: 1 }
+    }
 }
 
 /// What one run takes away while it lasts.
@@ -63,12 +109,15 @@ pub(crate) struct Holding {
     /// CPU index and thousandths.
     pub cpus: Vec<(u16, u16)>,
     pub devices: Vec<u16>,
+    /// Of each of them.
+    pub part: Part,
     /// First slot and one past the last.
     pub ports: Option<(usize, usize)>,
     pub memory: u64,
     pub nodes: Vec<(u16, u64)>,
     pub cpu_milli: u64,
-    pub device_count: u64,
+    /// All devices together, in thousandths of one.
+    pub device_milli: u64,
 }
 
 /// How the port range of the policy is cut into leases.
@@ -108,7 +157,8 @@ impl Holding {
             memory: grant.memory.0,
             nodes: Vec::new(),
             cpu_milli: grant.cpu_milli(),
-            device_count: grant.devices().count() as u64,
+            part: grant.share.as_ref().map_or(Part::WHOLE, Part::of),
+            device_milli: grant.device_milli(),
         };
         if let Some(layout) = machine.map(|index| &layouts[index]) {
             let milli = grant.cpu_share.0.min(1000) as u16;
@@ -133,7 +183,7 @@ impl Held {
     pub fn nothing(layouts: &[Layout], parents: Rc<[Option<usize>]>, ports: &PortPlan) -> Held {
         let machines = layouts.iter().map(|layout| OnMachine {
             cpus: vec![0; layout.cpus.len()],
-            devices: Bits::new(layout.machine.devices.len()),
+            devices: vec![OnDevice::default(); layout.machine.devices.len()],
             ports: Bits::new(ports.slots),
             memory: 0,
             node_memory: vec![0; layout.nodes.len()],
@@ -147,7 +197,7 @@ impl Held {
             let queue = &mut self.queues[place];
             queue.cpu_milli += holding.cpu_milli;
             queue.memory = queue.memory.saturating_add(holding.memory);
-            queue.devices += holding.device_count;
+            queue.devices += holding.device_milli;
             queue.runs += 1;
         }
         let Some(machine) = holding.machine.map(|index| &mut self.machines[index]) else { return };
@@ -155,7 +205,7 @@ impl Held {
         for (cpu, milli) in &holding.cpus {
             machine.cpus[usize::from(*cpu)] += u32::from(*milli);
         }
-        holding.devices.iter().for_each(|device| machine.devices.set(usize::from(*device), true));
+        holding.devices.iter().for_each(|device| machine.devices[usize::from(*device)].add(&holding.part));
         holding.ports.iter().for_each(|(from, to)| (*from..*to).for_each(|slot| machine.ports.set(slot, true)));
         machine.memory = machine.memory.saturating_add(holding.memory);
         for (node, bytes) in &holding.nodes {
@@ -168,7 +218,7 @@ impl Held {
             let queue = &mut self.queues[place];
             queue.cpu_milli = queue.cpu_milli.saturating_sub(holding.cpu_milli);
             queue.memory = queue.memory.saturating_sub(holding.memory);
-            queue.devices = queue.devices.saturating_sub(holding.device_count);
+            queue.devices = queue.devices.saturating_sub(holding.device_milli);
             queue.runs = queue.runs.saturating_sub(1);
         }
         let Some(machine) = holding.machine.map(|index| &mut self.machines[index]) else { return };
@@ -177,7 +227,7 @@ impl Held {
             let used = &mut machine.cpus[usize::from(*cpu)];
             *used = used.saturating_sub(u32::from(*milli));
         }
-        holding.devices.iter().for_each(|device| machine.devices.set(usize::from(*device), false));
+        holding.devices.iter().for_each(|device| machine.devices[usize::from(*device)].take_off(&holding.part));
         holding.ports.iter().for_each(|(from, to)| (*from..*to).for_each(|slot| machine.ports.set(slot, false)));
         machine.memory = machine.memory.saturating_sub(holding.memory);
         for (node, bytes) in &holding.nodes {
@@ -191,7 +241,9 @@ impl Held {
         for (mine, theirs) in self.machines.iter_mut().zip(&other.machines) {
             mine.room.take();
             mine.cpus.iter_mut().zip(&theirs.cpus).for_each(|(a, b)| *a = (*a).max(*b));
-            mine.devices.join(&theirs.devices);
+            for (a, b) in mine.devices.iter_mut().zip(&theirs.devices) {
+                *a = OnDevice { memory: a.memory.max(b.memory), compute: a.compute.max(b.compute), tasks: a.tasks.max(b.tasks) };
+            }
             mine.ports.join(&theirs.ports);
             mine.memory = mine.memory.max(theirs.memory);
             mine.node_memory.iter_mut().zip(&theirs.node_memory).for_each(|(a, b)| *a = (*a).max(*b));
@@ -224,10 +276,6 @@ impl Bits {
         } else {
             *word &= !(1 << (index % 64));
         }
-    }
-
-    pub fn get(&self, index: usize) -> bool {
-        self.words.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
     pub fn join(&mut self, other: &Bits) {

@@ -1,6 +1,6 @@
 //! The values a decision is made of.
 
-use machine::{Bytes, CpuShare, DeviceId, Grant, IsolationLevel, Machine};
+use machine::{Bytes, CpuShare, DeviceId, Enforcement, Grant, IsolationLevel, Machine};
 use serde::{Deserialize, Serialize};
 use spec::{JobId, JobSpec, Limits, Queue, RunId, Span, Time};
 use std::sync::Arc;
@@ -231,6 +231,16 @@ pub enum Blocker {
         free: u32,
         total: u32,
         busy: Vec<DeviceId>,
+        /// A part of each is wanted; free are those that have room for it.
+        #[serde(default)]
+        part: bool,
+    },
+    /// Parts of the devices that fit cannot be kept as firmly as demanded. `offered` is how firmly they can, `None`: they are held
+    /// whole only.
+    Enforcement {
+        request: String,
+        wanted: Option<Enforcement>,
+        offered: Option<Enforcement>,
     },
     Ports,
     /// The job demands to be kept apart more strongly than the machine can.
@@ -241,7 +251,7 @@ pub enum Blocker {
         missing: Vec<String>,
     },
     /// The limit of the job's queue, or of one above it, named as in its file ("cpus", "memory", "devices", "runs"). `limit` and `held` are
-    /// thousandths of a CPU, bytes, devices or runs.
+    /// thousandths of a CPU, bytes, thousandths of a device or runs.
     QueueLimit {
         queue: String,
         what: String,

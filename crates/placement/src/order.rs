@@ -12,6 +12,7 @@ use std::rc::Rc;
 pub(crate) struct Totals {
     pub cpu_milli: u64,
     pub memory: u64,
+    /// Thousandths of a device.
     pub devices: u64,
 }
 
@@ -33,6 +34,7 @@ pub(crate) struct Ticket {
 pub(crate) struct Portion {
     pub cpu_milli: u64,
     pub memory: u64,
+    /// Thousandths of a device.
     pub devices: u64,
     /// Used lately, in millionths of all CPUs.
     pub recent: u64,
@@ -58,7 +60,7 @@ impl Portion {
         guarantee.is_empty()
             || guarantee.cpus.is_some_and(|cpus| self.cpu_milli >= u64::from(cpus) * 1000)
             || guarantee.memory.is_some_and(|memory| self.memory >= memory.0)
-            || guarantee.devices.is_some_and(|devices| self.devices >= u64::from(devices))
+            || guarantee.devices.is_some_and(|devices| self.devices >= u64::from(devices) * 1000)
     }
 
     /// Something that used `c` CPUs all along has a decayed sum of `c * half-life / ln 2`, so this is the average number
@@ -165,12 +167,12 @@ impl Order {
     }
 
     /// Counts a job as held by its queue and all above it.
-    pub fn charge(&mut self, ask: &Ask, memory: u64) {
+    pub fn charge(&mut self, ask: &Ask, memory: u64, device_milli: u64) {
         for queue in path(&self.parents, ask.queue) {
             let portion = &mut self.portions[queue];
             portion.cpu_milli = portion.cpu_milli.saturating_add(ask.cpu_milli());
             portion.memory = portion.memory.saturating_add(memory);
-            portion.devices = portion.devices.saturating_add(ask.device_count());
+            portion.devices = portion.devices.saturating_add(device_milli);
         }
     }
 }
@@ -179,7 +181,7 @@ impl Order {
 mod tests {
     use super::*;
 
-    const TOTALS: Totals = Totals { cpu_milli: 8000, memory: 8 << 30, devices: 2 };
+    const TOTALS: Totals = Totals { cpu_milli: 8000, memory: 8 << 30, devices: 2000 };
 
     fn ask(queue: usize, share: u32) -> Ask<'static> {
         Ask { ranks: 1, share, memory: None, shm: None, rendezvous: false, devices: None, isolation: None, queue, span: Span::hours(1) }
@@ -203,7 +205,7 @@ mod tests {
         let mut order = Order::new(tickets, portions, parents.into(), TOTALS);
         let mut served = Vec::new();
         while let Some((index, _)) = order.next() {
-            order.charge(&ask(queues[index], 1000), 0);
+            order.charge(&ask(queues[index], 1000), 0, 0);
             served.push(index);
         }
         served
@@ -226,7 +228,7 @@ mod tests {
     fn a_queue_that_holds_devices_waits_for_one_that_does_not() {
         let tickets = vec![ticket(0, 0, 0, 0), ticket(1, 0, 1, 1)];
         let portions =
-            vec![Portion { devices: 1, weight: 1, ..Portion::default() }, Portion { cpu_milli: 3000, weight: 1, ..Portion::default() }];
+            vec![Portion { devices: 1000, weight: 1, ..Portion::default() }, Portion { cpu_milli: 3000, weight: 1, ..Portion::default() }];
         assert_eq!(served(tickets, portions), [1, 0]);
     }
 

@@ -3,10 +3,10 @@
 //! Stages: devices, then CPUs near them, then memory nodes, then ports. Every stage is a preference among what is
 //! free, never a reason to refuse, so the counts of [`Demand::fits`] decide alone.
 
-use crate::demand::{Ask, Demand, free_of};
-use crate::held::{Holding, OnMachine, PortPlan, spread};
+use crate::demand::{Ask, Demand, Kind};
+use crate::held::{Holding, OnMachine, Part, PortPlan, spread};
 use crate::layout::Layout;
-use machine::{Bytes, CpuShare, Grant, PortRange, RankGrant};
+use machine::{Bytes, CpuShare, Grant, PortRange, RankGrant, Share};
 use std::ops::Range;
 
 /// The parts of one machine given to one run.
@@ -15,6 +15,7 @@ pub(crate) struct Placed {
     pub holding: Holding,
     ranks: Vec<(Vec<u16>, Vec<u16>)>,
     shm: u64,
+    share: Option<Share>,
 }
 
 impl Placed {
@@ -30,6 +31,7 @@ impl Placed {
             shm: Bytes(self.shm),
             mem_nodes: self.holding.nodes.iter().map(|(node, _)| layout.nodes[usize::from(*node)].0).collect(),
             ports: self.holding.ports.map(|(slot, _)| PortRange { first: ports.first + slot as u16 * ports.each, count: ports.each }),
+            share: self.share,
         }
     }
 }
@@ -37,7 +39,9 @@ impl Placed {
 /// Chooses for a demand that [fits](Demand::fits).
 pub(crate) fn place(demand: &Demand, index: usize, layout: &Layout, held: &OnMachine) -> Placed {
     let (ask, need) = (&demand.ask, &demand.on[index]);
-    let devices = choose_devices(ask, &need.kinds, layout, held);
+    let kind = choose_kind(ask, &need.kinds, held);
+    let devices = kind.map_or_else(|| vec![Vec::new(); ask.ranks as usize], |kind| choose_devices(ask, kind, layout, held));
+    let share = kind.and_then(|kind| kind.share);
     let near: Vec<Option<usize>> = devices.iter().map(|devices| home_of(devices, layout)).collect();
     let cpus = if ask.whole_cpus() > 0 {
         Cores { layout, held, free: held.cpus.iter().map(|used| *used == 0).collect() }.choose(ask, need.memory, &near)
@@ -51,13 +55,14 @@ pub(crate) fn place(demand: &Demand, index: usize, layout: &Layout, held: &OnMac
         queue: ask.queue,
         cpus: cpus.iter().flatten().map(|cpu| (*cpu, milli)).collect(),
         devices: devices.iter().flatten().copied().collect(),
+        part: kind.map_or(Part::WHOLE, Kind::part),
         ports: if ask.ports() { held.ports.first_clear().map(|slot| (slot, slot + 1)) } else { None },
         memory: need.memory,
         nodes: spread(&nodes, need.memory),
         cpu_milli: ask.cpu_milli(),
-        device_count: ask.device_count(),
+        device_milli: ask.device_count() * share.map_or(1000, |share| u64::from(share.permille)),
     };
-    Placed { holding, ranks: cpus.into_iter().zip(devices).collect(), shm: need.shm }
+    Placed { holding, ranks: cpus.into_iter().zip(devices).collect(), shm: need.shm, share }
 }
 
 /// The memory node (index) all devices of a rank hang off.
@@ -67,15 +72,49 @@ fn home_of(devices: &[u16], layout: &Layout) -> Option<usize> {
     devices.iter().all(|device| node(device) == Some(first)).then_some(first)
 }
 
-/// Devices of one kind for each rank: the gang on one memory node if one has enough, else each rank on one.
-fn choose_devices(ask: &Ask, kinds: &[Vec<u16>], layout: &Layout, held: &OnMachine) -> Vec<Vec<u16>> {
+/// The kind to take devices from: the first with enough, and for parts the one where least is broken into.
+fn choose_kind<'k>(ask: &Ask, kinds: &'k [Kind], held: &OnMachine) -> Option<&'k Kind> {
+    let wanted = ask.device_count();
+    let mut able = kinds.iter().filter(|kind| wanted > 0 && kind.free(held) >= wanted);
+    if kinds.iter().all(|kind| kind.share.is_none()) {
+        return able.next();
+    }
+    able.min_by_key(|kind| {
+        fitting(kind, held)
+            .into_iter()
+            .take(wanted as usize)
+            .fold((0u64, 0u64), |sum, (broken, left, _)| (sum.0.saturating_add(broken), sum.1.saturating_add(left)))
+    })
+}
+
+/// Devices with room for a part, best first: what is broken into by it (a card that was whole, or the rest of a slice), and what
+/// stays behind, both in bytes; of a slice that is what was not asked for. So shared cards fill up before another is opened, and the tightest first.
+fn fitting(kind: &Kind, held: &OnMachine) -> Vec<(u64, u64, u16)> {
+    let room = kind.devices.iter().copied().filter(|device| kind.has_room(*device, held));
+    let mut able: Vec<(u64, u64, u16)> = room
+        .map(|device| {
+            let used = &held.devices[usize::from(device)];
+            let taken = if kind.tasks == 1 { kind.asked } else { used.memory.saturating_add(kind.part().memory) };
+            let left = kind.memory.saturating_sub(taken);
+            (if used.is_free() { left.max(1) } else { 0 }, left, device)
+        })
+        .collect();
+    able.sort_unstable();
+    able
+}
+
+/// Devices of a kind for each rank: the gang on one memory node if one has enough, else each rank on one.
+fn choose_devices(ask: &Ask, kind: &Kind, layout: &Layout, held: &OnMachine) -> Vec<Vec<u16>> {
     let ranks = ask.ranks as usize;
     let Some(request) = ask.devices else { return vec![Vec::new(); ranks] };
     let (count, wanted) = (request.count as usize, ask.device_count());
-    let Some(kind) = kinds.iter().find(|kind| free_of(kind, held) >= wanted) else { return vec![Vec::new(); ranks] };
+    if kind.share.is_some() {
+        let chosen: Vec<u16> = fitting(kind, held).into_iter().take(wanted as usize).map(|(_, _, device)| device).collect();
+        return chosen.chunks(count).map(<[u16]>::to_vec).collect();
+    }
     // Per memory node, the nodeless last.
     let mut groups: Vec<(Option<u32>, Vec<u16>)> = Vec::new();
-    for device in kind.iter().copied().filter(|device| !held.devices.get(usize::from(*device))) {
+    for device in kind.devices.iter().copied().filter(|device| kind.has_room(*device, held)) {
         let numa = layout.machine.devices[usize::from(device)].numa;
         match groups.iter_mut().find(|(node, _)| *node == numa) {
             Some((_, members)) => members.push(device),

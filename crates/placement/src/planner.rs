@@ -164,7 +164,7 @@ fn decide<'a>(snapshot: &'a Snapshot, policy: &'a Policy, now: Time, jobs: &[&'a
     let mut planner = Planner::new(snapshot, policy, now, queues, &held_by);
     let mut order = planner.order(tickets);
     let mut plan = Plan { based_on: snapshot.generation, at: now, ..Plan::default() };
-    planner.honour(jobs, &mut |ask, memory| order.charge(ask, memory), &mut plan.starts);
+    planner.honour(jobs, &mut |ask, grant| order.charge(ask, grant.memory.0, grant.device_milli()), &mut plan.starts);
     let mut waits = planner.assign(jobs, &mut order, scope, &mut plan.starts);
     planner.foresee(&mut waits, scope);
     let kept = waits.iter().filter(|wait| wait.kept);
@@ -222,7 +222,7 @@ impl<'a> Planner<'a> {
         for layout in &self.ground.layouts {
             totals.cpu_milli += layout.total_milli();
             totals.memory = totals.memory.saturating_add(layout.allocatable.0);
-            totals.devices += layout.machine.devices.iter().filter(|device| device.health.is_ready()).count() as u64;
+            totals.devices += layout.machine.devices.iter().filter(|device| device.health.is_ready()).count() as u64 * 1000;
         }
         let tree = &self.ground.tree;
         let mut used = vec![0u64; self.queues.names.len()];
@@ -293,7 +293,7 @@ impl<'a> Planner<'a> {
             if nothing_starts && waits.len() >= scope.foresee && scope.focus != Some(job.job) {
                 if order.takes_turns() {
                     let ask = ask();
-                    order.charge(&ask, ask.memory.map_or(0, |memory| memory.0));
+                    order.charge(&ask, ask.memory.map_or(0, |memory| memory.0), ask.device_milli());
                 }
                 waits.push(Waits { job, class: None, planned: None, kept: false });
                 continue;
@@ -301,7 +301,8 @@ impl<'a> Planner<'a> {
             let ask = ask();
             let class = self.class(ask);
             if self.classes[class].standing != Standing::Never {
-                order.charge(&ask, self.classes[class].demand.on.first().map_or(0, |need| need.memory));
+                let need = self.classes[class].demand.on.first();
+                order.charge(&ask, need.map_or(0, |need| need.memory), need.map_or(0, |need| need.device_milli));
             }
             if let Some(placed) = self.try_start(class, nothing_starts) {
                 if job.spec.is_elastic() {
@@ -346,7 +347,9 @@ impl<'a> Planner<'a> {
         let layout = &self.ground.layouts[placed.holding.machine.unwrap_or(0)];
         starts[started.start].grant = placed.grant(&ask, layout, &self.ground.ports);
         started.level = level;
-        order.charge(&Ask { ranks: ask.ranks - sizes[level - 1], ..ask }, placed.holding.memory.saturating_sub(before.memory));
+        let more = Ask { ranks: ask.ranks - sizes[level - 1], ..ask };
+        let devices = placed.holding.device_milli.saturating_sub(before.device_milli);
+        order.charge(&more, placed.holding.memory.saturating_sub(before.memory), devices);
         self.horizon.put_back(started.occupation, Rc::new(placed.holding));
     }
 

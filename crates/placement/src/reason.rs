@@ -6,13 +6,14 @@ use machine::{Bytes, CpuShare};
 use spec::{DependencyCondition, Time};
 
 impl Blocker {
-    /// The name in views and JSON: `cpus`, `memory`, `devices`, `ports`, `queue-limit`, `reservation`, `behind`,
+    /// The name in views and JSON: `cpus`, `memory`, `devices`, `enforcement`, `ports`, `queue-limit`, `reservation`, `behind`,
     /// `after`, `array-limit`, `backoff`, `evicting` or `no-machine`.
     pub fn kind(&self) -> &'static str {
         match self {
             Blocker::Cpus { .. } => "cpus",
             Blocker::Memory { .. } => "memory",
             Blocker::Devices { .. } => "devices",
+            Blocker::Enforcement { .. } => "enforcement",
             Blocker::Ports => "ports",
             Blocker::Isolation { .. } => "isolation",
             Blocker::QueueLimit { .. } => "queue-limit",
@@ -47,6 +48,17 @@ impl Reason {
                 0 => format!("never fits: asks for {wanted} × {request}, the machine has none"),
                 total => format!("never fits: asks for {wanted} × {request}, the machine has {total} of one kind"),
             },
+            Blocker::Devices { request, wanted, free: 0, total, part: true, .. } => {
+                format!("needs {wanted} × {request}, none of {total} has room")
+            }
+            Blocker::Devices { request, wanted, free, total, part: true, .. } => {
+                format!("needs {wanted} × {request}, {free} of {total} {} room", if *free == 1 { "has" } else { "have" })
+            }
+            Blocker::Enforcement { request, offered: None, .. } => format!("never fits: {request}: such devices are held whole only"),
+            Blocker::Enforcement { request, wanted, offered: Some(offered) } => {
+                let wanted = wanted.map(|level| level.name()).unwrap_or_default();
+                format!("never fits: {request}: demands a part kept '{wanted}', here parts are kept '{offered}' at most")
+            }
             Blocker::Devices { request, wanted, free: 0, total, .. } => format!("needs {wanted} × {request}, none of {total} is free"),
             Blocker::Devices { request, wanted, free, total, .. } => {
                 format!("needs {wanted} × {request}, {free} of {total} {} free", is(*free == 1))
@@ -65,6 +77,7 @@ impl Reason {
                 let held = match what.as_str() {
                     "cpus" => thousandths(*held).to_string(),
                     "memory" => Bytes(*held).to_string(),
+                    "devices" => devices(*held),
                     _ => held.to_string(),
                 };
                 format!("queue '{queue}' holds {held} of the {} it may hold", counted(what, *limit))
@@ -115,9 +128,18 @@ fn counted(what: &str, limit: u64) -> String {
     match what {
         "cpus" => cpus(thousandths(limit)),
         "memory" => format!("{} of memory", Bytes(limit)),
+        "devices" if limit == 1000 => "1 device".into(),
+        "devices" => format!("{} devices", devices(limit)),
         _ if limit == 1 => format!("1 {}", what.trim_end_matches('s')),
         _ => format!("{limit} {what}"),
     }
+}
+
+/// Thousandths of a device: "2", "1.5".
+fn devices(milli: u64) -> String {
+    let rest = format!("{:03}", milli % 1000);
+    let rest = rest.trim_end_matches('0');
+    if rest.is_empty() { (milli / 1000).to_string() } else { format!("{}.{rest}", milli / 1000) }
 }
 
 /// Amounts that differ shall not read alike because of rounding.

@@ -24,6 +24,7 @@ struct Asked {
     priority: i32,
     queue: usize,
     jax: bool,
+    part: Option<spec::ShareRequest>,
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
@@ -37,8 +38,9 @@ fn asked() -> impl Strategy<Value = Asked> {
         -2i32..3,
         0usize..3,
         (any::<bool>(), proptest::option::weighted(0.3, 1u32..6)),
+        proptest::option::weighted(0.4, part()),
     );
-    (size, rest).prop_map(|((ranks, milli, memory, shm), (devices, model, minutes, priority, queue, (jax, more)))| Asked {
+    (size, rest).prop_map(|((ranks, milli, memory, shm), (devices, model, minutes, priority, queue, (jax, more), part))| Asked {
         ranks,
         more,
         milli,
@@ -50,6 +52,17 @@ fn asked() -> impl Strategy<Value = Asked> {
         priority,
         queue,
         jax,
+        part,
+    })
+}
+
+fn part() -> impl Strategy<Value = spec::ShareRequest> {
+    let level = proptest::option::weighted(0.1, proptest::sample::select(machine::Enforcement::ALL));
+    let size = (proptest::option::of(1u64..90), proptest::option::of(1u32..1000));
+    (size, level).prop_map(|((memory, compute), enforced)| spec::ShareRequest {
+        memory: memory.map(Bytes::gib),
+        compute: compute.or(memory.is_none().then_some(500)),
+        enforced,
     })
 }
 
@@ -74,7 +87,7 @@ fn waiting(number: u64, asked: &Asked, one_queue: bool) -> Waiting {
     });
     if asked.devices > 0 {
         let models = models[asked.model].iter().map(|model| model.to_string()).collect();
-        job = job.devices(spec::DeviceRequest { models, ..request(asked.devices) });
+        job = job.devices(spec::DeviceRequest { models, share: asked.part, ..request(asked.devices) });
     }
     job.queue(QUEUES[if one_queue { 0 } else { asked.queue }]).0
 }
@@ -85,6 +98,11 @@ fn hardware() -> impl Strategy<Value = Machine> {
         for index in 0..devices {
             let model = if index % 3 == 2 { "NVIDIA GeForce RTX 4090" } else { "NVIDIA A100-SXM4-80GB" };
             machine.devices.push(gpu(index, model, if index % 3 == 2 { 24 } else { 80 }, index % nodes));
+            if index == 3 {
+                let slice =
+                    machine::Slice { kind: machine::SliceKind::Mig, parent: machine::DeviceId("card".into()), profile: "3g.40gb".into() };
+                machine.devices[3] = machine::Device { slice: Some(slice), ..gpu(index, model, 40, index % nodes) };
+            }
         }
         machine
     })
@@ -307,6 +325,13 @@ proptest! {
                 let mut words = change.split(' ');
                 let number: Option<u32> = words.nth(2).and_then(|word| word.parse().ok());
                 match (number, words.next()) {
+                    (Some(amount), Some(unit @ ("GiB" | "MiB"))) if change.contains("device memory") => {
+                        let memory = if unit == "GiB" { Bytes::gib(u64::from(amount)) } else { Bytes::mib(u64::from(amount)) };
+                        spec.devices.as_mut().expect("has devices").share.as_mut().expect("a part").memory = Some(memory);
+                    }
+                    (Some(percent), Some("%")) => {
+                        spec.devices.as_mut().expect("has devices").share.as_mut().expect("a part").compute = Some(percent * 10);
+                    }
                     (Some(amount), Some("GiB")) => spec.memory = Some(Bytes::gib(u64::from(amount))),
                     (Some(amount), Some("MiB")) => spec.memory = Some(Bytes::mib(u64::from(amount))),
                     (Some(cpus), Some("CPU" | "CPUs")) => spec.cpus = CpuShare::whole(cpus),

@@ -99,6 +99,7 @@ fn ashlar(directory: &Path, program: &str, round: usize) -> [f64; 3] {
             shm: Bytes::mib(64),
             mem_nodes: [0].into_iter().collect(),
             ports: None,
+            share: None,
         },
         devices: vec![],
         processes: vec![RankProcess {

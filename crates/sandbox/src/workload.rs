@@ -113,6 +113,7 @@ pub(crate) mod tests {
                 shm: Bytes::mib(32),
                 mem_nodes: CpuSet::new(),
                 ports: None,
+                share: None,
             },
             devices: vec![],
             processes: vec![RankProcess { rank: 0, argv: vec!["true".into()], env: vec![], workdir: "/".into() }],

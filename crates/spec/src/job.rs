@@ -1,7 +1,7 @@
 //! A job as one validated value.
 
 use crate::{IsolationLevel, JobId, Span};
-use machine::{Bytes, CpuShare, DeviceClass, Vendor};
+use machine::{Bytes, CpuShare, DeviceClass, Enforcement, Vendor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ pub enum Work {
 /// Processor time of one rank. Below one CPU the rank shares a CPU with other small ones.
 pub type CpuRequest = CpuShare;
 
-/// Accelerators of one rank, in the grammar `[vendor:][class|model[,model]]:[memory]:[count]`.
+/// Accelerators of one rank, in the grammar `[vendor:][class:][model[,model]:][memory:][share PART:][count]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRequest {
     /// `None` is any vendor.
@@ -70,7 +70,21 @@ pub struct DeviceRequest {
     /// The device must have at least this much memory of its own.
     pub memory_min: Option<Bytes>,
     pub memory_max: Option<Bytes>,
+    /// Only this part of each device; `None` takes devices whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<ShareRequest>,
     pub count: u32,
+}
+
+/// A part of a device. At least one of memory and compute is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ShareRequest {
+    /// Device memory; `None` takes it in proportion to the compute.
+    pub memory: Option<Bytes>,
+    /// Thousandths of the compute units, below 1000; `None` takes what others leave.
+    pub compute: Option<u32>,
+    /// How firmly the part must be kept, at least.
+    pub enforced: Option<Enforcement>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

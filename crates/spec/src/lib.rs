@@ -24,13 +24,13 @@ mod words;
 pub use assignment::{Assignment, Identity, RunOrder, StopOrder};
 pub use field_error::FieldError;
 pub use grammar::{
-    Ranks, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount, parse_ranks, parse_span, split_command,
-    write_bytes, write_cpus, write_ranks, write_span,
+    Ranks, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_enforcement, parse_mount, parse_percent,
+    parse_ranks, parse_share, parse_span, split_command, write_bytes, write_cpus, write_percent, write_ranks, write_span,
 };
 pub use ids::{IdError, JobId, RunId};
 pub use job::{
     Array, Checkpoint, CpuRequest, Dependency, DependencyCondition, DeviceRequest, Environment, Framework, Isolation, JobSpec, Launch,
-    Mount, Network, Notify, NotifyOn, Packages, Retry, RetryOn, Signal, SignalTo, Work,
+    Mount, Network, Notify, NotifyOn, Packages, Retry, RetryOn, ShareRequest, Signal, SignalTo, Work,
 };
 pub use machine::{Bytes, IsolationLevel};
 pub use parse::{ParseContext, job_reference, job_schema, parse_job, parse_queues};

@@ -5,9 +5,9 @@ use proptest::strategy::ValueTree;
 use proptest::string::string_regex;
 use serde_json::Value;
 use spec::{
-    Array, Bytes, Dependency, DependencyCondition, DeviceRequest, JobId, JobSpec, ParseContext, Problems, Span, job_schema, parse_array,
-    parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_job, parse_mount, parse_queues, parse_ranks, parse_signal, parse_span,
-    split_command, write_bytes, write_cpus, write_span,
+    Array, Bytes, Dependency, DependencyCondition, DeviceRequest, JobId, JobSpec, ParseContext, Problems, ShareRequest, Span, job_schema,
+    parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_job, parse_mount, parse_percent, parse_queues,
+    parse_ranks, parse_signal, parse_span, split_command, write_bytes, write_cpus, write_span,
 };
 
 fn parse(text: &str) -> Result<JobSpec, Problems> {
@@ -58,15 +58,27 @@ fn device_requests() -> impl Strategy<Value = DeviceRequest> {
         proptest::option::of(proptest::sample::select(classes)),
         models,
         memory,
+        proptest::option::of(shares()),
         1u32..=128,
     );
-    parts.prop_map(|(vendor, class, models, (memory_min, memory_max), count)| DeviceRequest {
+    parts.prop_map(|(vendor, class, models, (memory_min, memory_max), share, count)| DeviceRequest {
         vendor,
         class,
         models,
         memory_min,
         memory_max,
+        share,
         count,
+    })
+}
+
+fn shares() -> impl Strategy<Value = ShareRequest> {
+    let memory = proptest::option::of((1u64..100_000).prop_map(Bytes::mib));
+    let level = proptest::option::of(proptest::sample::select(machine::Enforcement::ALL));
+    (memory, proptest::option::of(1u32..1000), level).prop_map(|(memory, compute, enforced)| ShareRequest {
+        memory,
+        compute: compute.or(memory.is_none().then_some(1)),
+        enforced,
     })
 }
 
@@ -167,6 +179,7 @@ fn patterns_of_the_schema_are_no_wider_than_the_grammars() {
         "dependency" => parse_dependency(text).err(),
         "mount" => parse_mount(text, "/").err(),
         "signal" => parse_signal(text).err(),
+        "percent" => parse_percent(text).err(),
         // What lists allow beyond single items (order, repetition) no pattern can say.
         "ranks" => parse_ranks(text).err().filter(|error| !error.message.contains("below its start") && !error.message.contains("twice")),
         "array" | "devices" => None,

@@ -92,6 +92,7 @@ fn made_up(job: &JobSpec, devices: &[Device]) -> Grant {
         shm: Bytes(memory / 2),
         mem_nodes: [0].into_iter().collect(),
         ports: Some(PortRange { first: 20_000, count: 16 }),
+        share: None,
     }
 }
 

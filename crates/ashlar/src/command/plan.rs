@@ -43,10 +43,11 @@ fn print(view: &PlanView) -> io::Result<()> {
         PlanVerdict::Never => writeln!(out, "never fits")?,
     }
     if let Some(grant) = &view.grant {
-        for (rank, part) in grant.ranks.iter().enumerate() {
-            let devices = part.devices.iter().map(|id| id.0.as_str()).collect::<Vec<_>>().join(", ");
-            let devices = if devices.is_empty() { String::new() } else { format!(", devices {devices}") };
-            writeln!(out, "  rank {rank}: CPUs {} ({} of a CPU's time){devices}", part.cpus, grant.cpu_share)?;
+        let part = grant.share.map(|share| format!(" ({share})")).unwrap_or_default();
+        for (rank, held) in grant.ranks.iter().enumerate() {
+            let devices = held.devices.iter().map(|id| id.0.as_str()).collect::<Vec<_>>().join(", ");
+            let devices = if devices.is_empty() { String::new() } else { format!(", devices {devices}{part}") };
+            writeln!(out, "  rank {rank}: CPUs {} ({} of a CPU's time){devices}", held.cpus, grant.cpu_share)?;
         }
         writeln!(out, "  memory {}, of which /dev/shm up to {}, on memory nodes {}", grant.memory, grant.shm, grant.mem_nodes)?;
         if let Some(ports) = grant.ports {

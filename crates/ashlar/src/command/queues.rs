@@ -24,7 +24,7 @@ pub fn run(place: &Place, queues: Queues) -> Result<ExitCode, Failure> {
             view.waiting.to_string(),
             CpuShare(u32::try_from(view.held_cpu_milli).unwrap_or(u32::MAX)).to_string(),
             view.held_memory.to_string(),
-            view.held_devices.to_string(),
+            CpuShare(u32::try_from(view.held_device_milli).unwrap_or(u32::MAX)).to_string(),
             amounts(&view.queue.guarantee),
             amounts(&view.queue.limits),
         ]);

@@ -98,6 +98,7 @@ pub fn print_run(out: &mut impl Write, run: &RunView) -> io::Result<()> {
     // A launcher such as mpirun is one process: it starts the ranks, and none but it is known by itself.
     let waits = |rank: &spec::RankReport| matches!(rank.state, RankState::Waiting);
     let by_first = run.ranks.split_first().is_some_and(|(first, others)| !waits(first) && others.iter().all(waits));
+    let share = grant.share.map(|share| format!(" ({share})")).unwrap_or_default();
     for (index, part) in grant.ranks.iter().enumerate() {
         let state = match run.ranks.get(index) {
             Some(_) if by_first && index > 0 => ", started by the launcher at rank 0".into(),
@@ -105,7 +106,7 @@ pub fn print_run(out: &mut impl Write, run: &RunView) -> io::Result<()> {
             None => String::new(),
         };
         let devices: Vec<&str> = part.devices.iter().map(|id| id.0.as_str()).collect();
-        let devices = if devices.is_empty() { String::new() } else { format!(", devices {}", devices.join(", ")) };
+        let devices = if devices.is_empty() { String::new() } else { format!(", devices {}{share}", devices.join(", ")) };
         writeln!(out, "  rank {index}: CPUs {}{devices}{state}", part.cpus)?;
     }
     let cpus = listing::cpus(machine::CpuShare(grant.cpu_milli() as u32));

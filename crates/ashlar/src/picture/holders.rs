@@ -2,7 +2,7 @@
 
 use super::line::Paint;
 use api::{Held, MachineView};
-use machine::{Bytes, Device};
+use machine::{Bytes, Device, Share};
 use std::collections::BTreeMap;
 
 /// Runs by number, in the order of the view.
@@ -67,6 +67,13 @@ impl<'v> Holders<'v> {
 
     pub fn device(&self, device: &Device) -> &[usize] {
         self.devices.get(device.id.0.as_str()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Memory that is left of a device of which runs hold parts; `None` where it is free, held whole, or a slice.
+    pub fn left(&self, device: &Device) -> Option<Bytes> {
+        let shares: Vec<Share> = self.device(device).iter().filter_map(|run| self.all[*run].grant.share).collect();
+        let parts: Bytes = shares.iter().map(|share| share.memory).sum();
+        (!shares.is_empty() && device.slice.is_none()).then(|| device.memory.unwrap_or_default().saturating_sub(parts))
     }
 
     /// What runs hold on a node, in their order.

@@ -70,6 +70,7 @@ fn held(run: &str, name: &str, user: &str, cpus: &str, devices: &[u32], memory: 
         shm: Bytes::ZERO,
         mem_nodes: nodes.parse().unwrap(),
         ports: None,
+        share: None,
     };
     Held { run: Some(run.parse::<RunId>().unwrap()), user: Some(user.into()), name: Some(name.into()), grant }
 }

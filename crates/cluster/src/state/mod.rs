@@ -383,7 +383,6 @@ const DEVICE_IN_CPUS: u64 = 16;
 
 /// Processor milliseconds that `run` costs its queue when held for `span`.
 pub(crate) fn cost(grant: &machine::Grant, span: Span) -> u64 {
-    let devices = grant.devices().count() as u64;
-    let milli = u128::from(grant.cpu_milli() + devices * DEVICE_IN_CPUS * 1000);
+    let milli = u128::from(grant.cpu_milli() + grant.device_milli() * DEVICE_IN_CPUS);
     u64::try_from(milli * u128::from(span.0) / 1000).unwrap_or(u64::MAX)
 }

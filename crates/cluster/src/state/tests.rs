@@ -39,6 +39,7 @@ pub(super) fn grant(machine: &str, ranks: u32) -> Grant {
         shm: Bytes::mib(32),
         mem_nodes: [0].into_iter().collect(),
         ports: None,
+        share: None,
     }
 }
 

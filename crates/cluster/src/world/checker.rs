@@ -4,7 +4,7 @@
 use super::disk::Disk;
 use super::site::{Phase, Site};
 use crate::{Core, Job, JobState, RunState, State};
-use machine::PortRange;
+use machine::{DeviceId, PortRange};
 use spec::{Dependency, DependencyCondition, EndCause, JobId, JobSpec, RunId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -204,7 +204,8 @@ fn serde_text(cause: &EndCause) -> String {
 /// CPUs, devices, ports and memory of one machine, added up over what executes there.
 fn fits(site: &Site) -> Result<(), Broken> {
     let mut cpus: BTreeMap<u32, u32> = BTreeMap::new();
-    let mut devices = BTreeSet::new();
+    // Whole holders, bytes and thousandths of the compute units given in parts, of each device.
+    let mut devices: BTreeMap<&DeviceId, (u32, u64, u32)> = BTreeMap::new();
     let mut ports: Vec<(PortRange, RunId)> = vec![];
     let mut memory = 0;
     for process in site.executing() {
@@ -225,7 +226,14 @@ fn fits(site: &Site) -> Result<(), Broken> {
                 }
             }
             for device in &rank.devices {
-                if !devices.insert(device) {
+                let first = !devices.contains_key(device);
+                let given = devices.entry(device).or_default();
+                let has = site.machine.devices.iter().find(|one| one.id == *device).and_then(|one| one.memory).unwrap_or_default();
+                match grant.share {
+                    Some(share) => (given.1, given.2) = (given.1 + share.memory.0, given.2 + share.compute),
+                    None => given.0 += 1,
+                }
+                if (given.0 > 0 && !first) || given.1 > has.0 || given.2 > 1000 {
                     return broken("no device is held twice", format!("{device}, by {run} and another"));
                 }
             }

@@ -4,7 +4,10 @@ use super::random::Random;
 use super::sample;
 use crate::{Answer, Input, Refusal};
 use machine::{Bytes, CpuShare, DeviceClass};
-use spec::{Array, Dependency, DependencyCondition, DeviceRequest, Identity, JobId, JobSpec, Notify, NotifyOn, Retry, RetryOn, Span, Time};
+use spec::{
+    Array, Dependency, DependencyCondition, DeviceRequest, Identity, JobId, JobSpec, Notify, NotifyOn, Retry, RetryOn, ShareRequest, Span,
+    Time,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -118,6 +121,12 @@ fn random_spec(random: &mut Random, number: u64, largest: u32, gpus: bool, all: 
         spec.devices = Some(DeviceRequest { class: Some(DeviceClass::Gpu), count: 1, ..DeviceRequest::default() });
         spec.ranks = 1;
         spec.cpus = CpuShare::ONE;
+        if random.chance(500) {
+            let memory = random.chance(600).then(|| Bytes::gib(random.between(5, 60)));
+            let compute = (memory.is_none() || random.chance(500)).then(|| u32::try_from(random.between(100, 700)).unwrap_or(500));
+            let share = ShareRequest { memory, compute, enforced: None };
+            spec.devices.iter_mut().for_each(|request| request.share = Some(share));
+        }
     }
     if random.chance(200) {
         spec.limit = Some(Span::seconds(random.between(1, 40)));

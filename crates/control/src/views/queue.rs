@@ -33,7 +33,7 @@ pub fn queue_views(state: &State, group_name: impl Fn(&str) -> String) -> Vec<Qu
             sum.running += 1;
             sum.cpu_milli += run.grant.cpu_milli();
             sum.memory = sum.memory.saturating_add(run.grant.memory.0);
-            sum.devices += run.grant.devices().count() as u64;
+            sum.devices += run.grant.device_milli();
         });
     }
     let mut weights: BTreeMap<Option<usize>, u64> = BTreeMap::new();
@@ -57,7 +57,8 @@ pub fn queue_views(state: &State, group_name: impl Fn(&str) -> String) -> Vec<Qu
             waiting: sum.waiting,
             held_cpu_milli: sum.cpu_milli,
             held_memory: Bytes(sum.memory),
-            held_devices: sum.devices,
+            held_devices: sum.devices.div_ceil(1000),
+            held_device_milli: sum.devices,
             queue,
         }
     };

@@ -64,6 +64,7 @@ pub fn sample_grant() -> Grant {
         shm: Bytes(1 << 20),
         mem_nodes: CpuSet::new(),
         ports: None,
+        share: None,
     }
 }
 

@@ -47,6 +47,7 @@ pub fn grant(devices: &[&[&str]]) -> Grant {
         shm: Bytes(1 << 29),
         mem_nodes: [0].into_iter().collect(),
         ports: Some(PortRange { first: 20_000, count: 16 }),
+        share: None,
     }
 }
 

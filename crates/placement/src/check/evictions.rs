@@ -78,11 +78,11 @@ fn claims_are_kept(plan: &Plan, snapshot: &Snapshot, found: &mut Found) {
     }
 }
 
-/// CPUs in thousandths, bytes, devices.
+/// CPUs in thousandths, bytes, thousandths of devices.
 type Sum = [u128; 3];
 
 fn amount(grant: &Grant) -> Sum {
-    [u128::from(grant.cpu_milli()), u128::from(grant.memory.0), grant.devices().count() as u128]
+    [u128::from(grant.cpu_milli()), u128::from(grant.memory.0), u128::from(super::ledger::thousandths(grant))]
 }
 
 /// What each queue holds, with those below it, as one eviction after the other is carried out.

@@ -5,8 +5,8 @@ use super::request::fewest;
 use super::tree::Tree;
 use crate::{Plan, Policy, Reservation, Snapshot, Waiting};
 use machine::{Device, Grant, Machine};
-use spec::{JobId, JobSpec, Limits, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use spec::{DeviceRequest, JobId, JobSpec, Limits, Time};
+use std::collections::BTreeMap;
 
 pub(super) fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy, waiting: &BTreeMap<JobId, &Waiting>, found: &mut Found) {
     if plan.starts.is_empty() {
@@ -132,11 +132,27 @@ fn memory(spec: &JobSpec, all: u64, count: u64) -> u128 {
 
 fn devices_left<'a>(job: &Waiting, machine: &Machine, held: impl Iterator<Item = &'a Grant>) -> bool {
     let Some(request) = &job.spec.devices else { return true };
-    let busy: BTreeSet<&str> = held.flat_map(Grant::devices).map(|id| id.0.as_str()).collect();
+    // Bytes and thousandths of the compute units that are held; all of a device that is held whole.
+    let mut busy: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for grant in held {
+        let part = grant.share.map_or((u64::MAX, 1000), |share| (share.memory.0, u64::from(share.compute)));
+        for id in grant.devices() {
+            let sum = busy.entry(id.0.as_str()).or_default();
+            *sum = (sum.0.saturating_add(part.0), sum.1 + part.1);
+        }
+    }
+    let has_room = |device: &Device| match (busy.get(device.id.0.as_str()), &request.share) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some((memory, compute)), Some(share)) => {
+            let wanted = share.memory.map_or(0, |memory| memory.0);
+            memory.saturating_add(wanted) <= device.memory.unwrap_or_default().0 && compute + u64::from(share.compute.unwrap_or(0)) <= 1000
+        }
+    };
     // Generous: by vendor, class and memory; the exact kind is a matter for the grant.
     let fits = |device: &&Device| {
         device.health.is_ready()
-            && !busy.contains(device.id.0.as_str())
+            && has_room(device)
             && request.vendor.is_none_or(|vendor| vendor == device.vendor)
             && request.class.is_none_or(|class| class == device.class)
             && request.memory_min.is_none_or(|least| device.memory.is_some_and(|memory| memory >= least))
@@ -155,10 +171,12 @@ fn queue_has_room(job: &Waiting, snapshot: &Snapshot, later: &[Held]) -> bool {
 fn limit_has_room(job: &Waiting, limits: &Limits, held: &[&Grant]) -> bool {
     let held = || held.iter().copied();
     let ranks = fewest(&job.spec);
-    let devices = job.spec.devices.as_ref().map_or(0, |request| u64::from(request.count) * ranks);
+    // Of a part at least what is asked of the compute units.
+    let each = |request: &DeviceRequest| request.share.map_or(1000, |share| u64::from(share.compute.unwrap_or(1)));
+    let devices = job.spec.devices.as_ref().map_or(0, |request| u64::from(request.count) * ranks * each(request));
     let within = |limit: Option<u64>, held: u64, wanted: u64| wanted == 0 || limit.is_none_or(|limit| held.saturating_add(wanted) <= limit);
     within(limits.cpus.map(|cpus| u64::from(cpus) * 1000), held().map(Grant::cpu_milli).sum(), cpus(&job.spec).0)
-        && within(limits.devices.map(u64::from), held().map(|grant| grant.devices().count() as u64).sum(), devices)
+        && within(limits.devices.map(|devices| u64::from(devices) * 1000), held().map(super::ledger::thousandths).sum(), devices)
         && within(limits.runs.map(u64::from), held().count() as u64, 1)
         && within(limits.memory.map(|memory| memory.0), held().map(|grant| grant.memory.0).fold(0, u64::saturating_add), {
             job.spec.memory.map_or(0, |memory| memory.0.saturating_mul(ranks))

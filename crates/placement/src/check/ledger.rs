@@ -3,7 +3,7 @@
 use super::Found;
 use super::tree::Tree;
 use crate::{Plan, Policy, Snapshot, Waiting};
-use machine::{Bytes, DeviceId, Grant, PortRange};
+use machine::{Bytes, DeviceId, Grant, Machine, PortRange};
 use spec::JobId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +57,7 @@ impl<'a> Ledger<'a> {
             let here: Vec<(&Grant, Option<JobId>)> =
                 self.grants.iter().filter(|(grant, _, _)| grant.machine == id).map(|(grant, _, job)| (*grant, *job)).collect();
             cpus(&here, found);
-            devices(&here, found);
+            devices(&here, &target.machine, found);
             ports(&here, found);
             let reserve = u128::from(policy.memory_reserve_permille.min(1000));
             let all = u128::from(target.machine.memory.0);
@@ -87,7 +87,7 @@ impl<'a> Ledger<'a> {
             let limits = &queue.limits;
             limit("thousandths of a CPU", limits.cpus.map(|cpus| u64::from(cpus) * 1000), &|grant| grant.cpu_milli());
             limit("bytes", limits.memory.map(|Bytes(bytes)| bytes), &|grant| grant.memory.0);
-            limit("devices", limits.devices.map(u64::from), &|grant| grant.devices().count() as u64);
+            limit("thousandths of a device", limits.devices.map(|devices| u64::from(devices) * 1000), &thousandths);
             limit("runs", limits.runs.map(u64::from), &|_| 1);
         }
     }
@@ -116,17 +116,55 @@ fn cpus(here: &[(&Grant, Option<JobId>)], found: &mut Found) {
     }
 }
 
-fn devices(here: &[(&Grant, Option<JobId>)], found: &mut Found) {
-    let mut holders: BTreeMap<&DeviceId, (u32, bool)> = BTreeMap::new();
+/// Devices of a grant in thousandths, parts as what they count.
+pub(super) fn thousandths(grant: &Grant) -> u64 {
+    let held: usize = grant.ranks.iter().map(|rank| rank.devices.len()).sum();
+    held as u64 * grant.share.map_or(1000, |share| u64::from(share.permille))
+}
+
+/// What is given of one device.
+#[derive(Default)]
+struct Given {
+    whole: u32,
+    parts: u32,
+    memory: u128,
+    compute: u64,
+    /// A start is among them.
+    starts: bool,
+}
+
+fn devices(here: &[(&Grant, Option<JobId>)], machine: &Machine, found: &mut Found) {
+    let mut given: BTreeMap<&DeviceId, Given> = BTreeMap::new();
     for (grant, job) in here {
         for device in grant.devices() {
-            let entry = holders.entry(device).or_default();
-            entry.0 += 1;
-            entry.1 |= job.is_some();
+            let entry = given.entry(device).or_default();
+            entry.starts |= job.is_some();
+            match grant.share {
+                None => entry.whole += 1,
+                Some(share) => {
+                    entry.parts += 1;
+                    entry.memory += u128::from(share.memory.0);
+                    entry.compute += u64::from(share.compute);
+                }
+            }
         }
     }
-    for (device, (count, _)) in holders.into_iter().filter(|(_, (count, starts))| *count > 1 && *starts) {
-        found.add("devices", format!("device {device} is granted {count} times"));
+    for (id, given) in given.into_iter().filter(|(_, given)| given.starts) {
+        if given.whole > 1 || (given.whole > 0 && given.parts > 0) {
+            found.add("devices", format!("device {id} is granted whole {} times, and in {} parts", given.whole, given.parts));
+        }
+        let Some(device) = machine.devices.iter().find(|device| device.id == *id).filter(|_| given.parts > 0) else { continue };
+        let most = device.sharing(&machine.facts).map_or(0, |sharing| sharing.tasks);
+        if given.parts > most {
+            found.add("devices", format!("device {id} is granted in {} parts, {most} are possible", given.parts));
+        }
+        let memory = u128::from(device.memory.unwrap_or_default().0);
+        if given.memory > memory {
+            found.add("devices", format!("{} bytes of device {id} are granted, it has {memory}", given.memory));
+        }
+        if given.compute > 1000 {
+            found.add("devices", format!("{} thousandths of the compute units of device {id} are granted", given.compute));
+        }
     }
 }
 

@@ -58,10 +58,67 @@ pub(super) fn devices(id: JobId, grant: &Grant, spec: &JobSpec, machine: &Machin
             found.add("devices", format!("job {id} is given device {} ({}), which it did not ask for", device.id, device.model));
         }
     }
+    share(id, grant, spec, &held, machine, found);
     let Some((first, rest)) = held.split_first() else { return };
     let mixture = spec.devices.as_ref().is_some_and(|request| request.models.len() >= 2);
     if rest.iter().any(|device| device.vendor != first.vendor || (!mixture && device.model != first.model)) {
         found.add("devices", format!("the gang of job {id} is given devices of different kinds"));
+    }
+}
+
+/// A part is given where one was asked for, as large and as firmly kept, and in the sizes of the vendor.
+fn share(id: JobId, grant: &Grant, spec: &JobSpec, held: &[&Device], machine: &Machine, found: &mut Found) {
+    let mut wrong = |what: String| found.add("share", format!("job {id} {what}"));
+    let (wanted, given) = match (spec.devices.as_ref().and_then(|request| request.share), grant.share) {
+        (None, None) => return,
+        (Some(wanted), Some(given)) => (wanted, given),
+        (Some(_), None) => return wrong("asks for parts of devices and is given whole ones".into()),
+        (None, Some(_)) => return wrong("asks for whole devices and is given parts".into()),
+    };
+    let mut names: Vec<&str> = held.iter().map(|device| device.id.0.as_str()).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        wrong("is given two parts of one device".into());
+    }
+    if wanted.enforced.is_some_and(|least| given.enforced < least) {
+        wrong(format!(
+            "demands a part kept at '{}' or better and is given '{}'",
+            wanted.enforced.unwrap_or(given.enforced),
+            given.enforced
+        ));
+    }
+    for device in held {
+        let memory = device.memory.unwrap_or_default().0;
+        let Some(sharing) = device.sharing(&machine.facts) else {
+            wrong(format!("is given a part of device {}, which is held whole only", device.id));
+            continue;
+        };
+        if sharing.enforced != given.enforced {
+            wrong(format!("is told that its part of device {} is kept '{}', and it is '{}'", device.id, given.enforced, sharing.enforced));
+        }
+        if sharing.one_card && grant.ranks.iter().any(|rank| rank.devices.len() > 1) {
+            wrong(format!("is given parts of several devices like {} for one rank", device.id));
+        }
+        let asked_compute = wanted.compute.unwrap_or(0);
+        if device.slice.is_some() {
+            let enough = device.slice_compute().map_or(asked_compute == 0, |compute| compute >= asked_compute);
+            if given.memory.0 != memory || wanted.memory.is_some_and(|least| least.0 > memory) || !enough || given.permille != 1000 {
+                wrong(format!("is given slice {}, which is not what it asks for", device.id));
+            }
+            continue;
+        }
+        let exact = wanted.memory.map_or(u128::from(memory) * u128::from(asked_compute) / 1000, |asked| u128::from(asked.0));
+        let step = u128::from(sharing.step.0.max(1));
+        let has = u128::from(given.memory.0);
+        // Amounts are rounded up to the vendor's step, proportions down.
+        let right = if wanted.memory.is_some() { has >= exact && has - exact < step } else { has == (exact / step).max(1) * step };
+        if !right || has % step != 0 || given.compute != asked_compute {
+            wrong(format!("asks for {exact} bytes and {asked_compute} thousandths of device {} and is given {given}", device.id));
+        }
+        let counts = (has * 1000).div_ceil(u128::from(memory.max(1))).max(u128::from(asked_compute)).clamp(1, 1000);
+        if u128::from(given.permille) != counts {
+            wrong(format!("is counted {} thousandths of device {} instead of {counts}", given.permille, device.id));
+        }
     }
 }
 

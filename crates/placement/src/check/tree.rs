@@ -7,7 +7,7 @@ pub(super) struct Tree<'a> {
     queues: BTreeMap<&'a str, &'a Queue>,
 }
 
-/// CPUs in thousandths, bytes, devices.
+/// CPUs in thousandths, bytes, thousandths of devices.
 pub(super) type Parts = [Option<u128>; 3];
 
 impl<'a> Tree<'a> {
@@ -44,8 +44,11 @@ impl<'a> Tree<'a> {
     fn guaranteed_within(&self, name: &'a str, depth: usize) -> Parts {
         let Some(queue) = self.queues.get(name) else { return Parts::default() };
         let own = &queue.guarantee;
-        let mut parts =
-            [own.cpus.map(|cpus| u128::from(cpus) * 1000), own.memory.map(|memory| u128::from(memory.0)), own.devices.map(u128::from)];
+        let mut parts = [
+            own.cpus.map(|cpus| u128::from(cpus) * 1000),
+            own.memory.map(|memory| u128::from(memory.0)),
+            own.devices.map(|devices| u128::from(devices) * 1000),
+        ];
         if depth == 0 || parts.iter().all(Option::is_some) {
             return parts;
         }

@@ -184,6 +184,7 @@ pub fn running(number: u64, cpus: &str, share: u32, memory: Bytes, devices: &[&s
             shm: Bytes::ZERO,
             mem_nodes: [0].into_iter().collect(),
             ports: None,
+            share: None,
         },
         since: Time(NOW.0 - 600_000),
         expected_end: Some(NOW + ends_in),

@@ -154,6 +154,7 @@ pub fn scripts(directory: &Path, scripts: &[&str]) -> Workload {
             shm: Bytes::mib(16),
             mem_nodes: [0].into_iter().collect(),
             ports: None,
+            share: None,
         },
         devices: vec![],
         processes: scripts.iter().enumerate().map(process).collect(),

@@ -1,10 +1,10 @@
-//! Device requests: `[vendor:][class:][model,model:][memory:][count]`.
+//! Device requests: `[vendor:][class:][model,model:][memory:][share PART:][count]`.
 
-use crate::DeviceRequest;
 use crate::field_error::{FieldError, Quoted, nearest};
-use crate::grammar::{bounded, parse_bytes, write_bytes};
+use crate::grammar::{bounded, parse_bytes, parse_share, write_bytes};
 use crate::limits;
 use crate::words::{CLASSES, class_name};
+use crate::{DeviceRequest, ShareRequest};
 use machine::{Bytes, DeviceClass, Vendor};
 use std::fmt;
 
@@ -14,6 +14,7 @@ enum Part {
     Class(DeviceClass),
     Models(Vec<String>),
     Memory(Option<Bytes>, Option<Bytes>),
+    Share(ShareRequest),
     Count(u32),
 }
 
@@ -25,7 +26,8 @@ impl Part {
             Part::Class(_) => 2,
             Part::Models(_) => 3,
             Part::Memory(..) => 4,
-            Part::Count(_) => 5,
+            Part::Share(_) => 5,
+            Part::Count(_) => 6,
         }
     }
 
@@ -35,16 +37,19 @@ impl Part {
             Part::Class(_) => "class",
             Part::Models(_) => "model",
             Part::Memory(..) => "memory",
+            Part::Share(_) => "share",
             Part::Count(_) => "count",
         }
     }
 }
 
-const ORDER: &str = "the order is vendor:model:memory:count, each may be left out: 24GB, gpu:2, A100:80GB:2, nvidia:24GB..48GB:1";
+const ORDER: &str =
+    "the order is vendor:model:memory:share:count, each may be left out: 24GB, gpu:2, A100:80GB:2, nvidia:24GB..48GB:1, gpu:share 8GB";
 
 /// Reads a device request such as `2`, `24GB`, `gpu:2`, `A100:80GB:2`, `A100,H100:4`, `ascend:910B:4`,
 /// `nvidia:24GB..48GB:1`. A vendor that is not named stays open. A part of digits only is the count when it is
-/// the last one, and a model (`4090:1`) when it is not.
+/// the last one, and a model (`4090:1`) when it is not. `A100:share 8GB 25% driver` takes a part of one (see
+/// [`crate::parse_share`]), and a last part such as `0.5` is short for `share 50%`.
 pub fn parse_devices(text: &str) -> Result<DeviceRequest, FieldError> {
     let text = text.trim();
     if text.is_empty() {
@@ -63,6 +68,7 @@ pub fn parse_devices(text: &str) -> Result<DeviceRequest, FieldError> {
             Part::Class(class) => request.class = Some(*class),
             Part::Models(models) => request.models.clone_from(models),
             Part::Memory(min, max) => (request.memory_min, request.memory_max) = (*min, *max),
+            Part::Share(share) => request.share = Some(*share),
             Part::Count(count) => request.count = *count,
         }
         previous = Some(part);
@@ -101,6 +107,12 @@ fn part(piece: &str, last: bool) -> Result<Part, FieldError> {
     if piece.bytes().all(|b| b.is_ascii_digit()) && last {
         return count(piece).map(Part::Count);
     }
+    if let Some(rest) = piece.strip_prefix("share").filter(|rest| rest.is_empty() || rest.starts_with(' ')) {
+        return parse_share(rest).map(Part::Share);
+    }
+    if last && piece.starts_with("0.") && !piece.contains("..") && !looks_like_memory(piece) {
+        return fraction(piece).map(Part::Share);
+    }
     if let Some((low, high)) = piece.split_once("..") {
         return range(piece, low.trim(), high.trim());
     }
@@ -108,6 +120,16 @@ fn part(piece: &str, last: bool) -> Result<Part, FieldError> {
         return memory(piece).map(|min| Part::Memory(Some(min), None));
     }
     models(piece).map(Part::Models)
+}
+
+/// `0.5`: that part of the memory and of the compute of one device.
+fn fraction(piece: &str) -> Result<ShareRequest, FieldError> {
+    let digits = piece.trim_start_matches('0').trim_start_matches('.');
+    let plain = (1..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    match format!("{digits:0<3}").parse() {
+        Ok(permille) if plain && permille > 0 => Ok(ShareRequest { memory: None, compute: Some(permille), enforced: None }),
+        _ => Err(FieldError::new(format!("{} is no part of a device", Quoted(piece))).hint("write it such as 0.5, or share 8GB")),
+    }
 }
 
 fn count(piece: &str) -> Result<u32, FieldError> {
@@ -215,7 +237,8 @@ impl fmt::Display for DeviceRequest {
             (min, Some(max)) => Some(format!("{}..{}", min.map(write_bytes).unwrap_or_default(), write_bytes(max))),
         };
         let models = (!self.models.is_empty()).then(|| self.models.join(","));
-        let parts = [self.vendor.map(|v| v.name().to_string()), self.class.map(|c| class_name(c).to_string()), models, memory];
+        let share = self.share.map(|share| share.to_string());
+        let parts = [self.vendor.map(|v| v.name().to_string()), self.class.map(|c| class_name(c).to_string()), models, memory, share];
         let text: String = parts.into_iter().flatten().map(|part| part + ":").collect();
         f.pad(&format!("{text}{}", self.count))
     }
@@ -246,7 +269,10 @@ impl DeviceRequest {
             (None, Some(max)) => format!(" with at most {}", write_bytes(max)),
             (Some(min), Some(max)) => format!(" with {} to {}", write_bytes(min), write_bytes(max)),
         };
-        format!("{} of {which}{memory}", self.count)
+        match &self.share {
+            None => format!("{} of {which}{memory}", self.count),
+            Some(share) => format!("{} of each of {} {which}{memory}", share.describe(), self.count),
+        }
     }
 }
 
@@ -277,6 +303,15 @@ mod tests {
             ("gaudi:8", "gaudi:8", "8 of gaudi device"),
             ("MI300X", "MI300X:1", "1 of MI300X"),
             (" gpu : 16 GB : 2 ", "gpu:16GB:2", "2 of any GPU with at least 16GB"),
+            ("0.5", "share 50%:1", "50% of the memory and compute of each of 1 any device"),
+            ("gpu:0.125", "gpu:share 12.5%:1", "12.5% of the memory and compute of each of 1 any GPU"),
+            ("share 8GB", "share 8GB:1", "8GB of memory of each of 1 any device"),
+            (
+                "A100:80GB:share  25% 8GB  hard:2",
+                "A100:80GB:share 8GB 25% hard:2",
+                "8GB of memory and 25% of the compute of each of 2 A100 with at least 80GB",
+            ),
+            ("0.5GB:2", "500MB:2", "2 of any device with at least 500MB"),
         ] {
             let request = parse_devices(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(request.to_string(), canonical, "{text}");
@@ -304,10 +339,24 @@ mod tests {
             ("48GB..24GB", "write 24GB..48GB"),
             ("A100:H100:2", "write several models with a comma: A100,H100"),
             ("..", "write 24GB..48GB, 24GB.. or ..48GB"),
+            ("0.0", "write it such as 0.5, or share 8GB"),
+            ("0.12345", "write it such as 0.5, or share 8GB"),
+            ("share", "write 'share 8GB', 'share 25%' or 'share 8GB 25% watched'"),
+            ("share 100%", "leave the share out to hold devices whole"),
+            ("share 8GB loose", "write counted, watched, driver or hard"),
+            ("share driver", "write 'share 8GB', 'share 25%' or 'share 8GB 25% watched'"),
         ] {
             assert_eq!(hint(text), meant, "{text}");
         }
         for text in [
+            "share 8GB:share 4GB",
+            "share 8GB 4GB",
+            "share 5% 6%",
+            "share 0%",
+            "share 1.55%",
+            "share 8GB:A100",
+            "0.5:2",
+            "share 0GB",
             "",
             ":",
             "2:gpu",

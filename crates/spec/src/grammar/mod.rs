@@ -8,6 +8,7 @@ mod devices;
 mod path;
 mod quantity;
 mod ranks;
+mod share;
 mod words;
 
 pub use array::{parse_array, parse_dependency};
@@ -17,4 +18,5 @@ pub(crate) use path::{mount, resolve};
 pub(crate) use quantity::bounded;
 pub use quantity::{parse_bytes, parse_cpus, parse_span, write_bytes, write_cpus, write_span};
 pub use ranks::{Ranks, parse_ranks, write_ranks};
+pub use share::{parse_enforcement, parse_percent, parse_share, write_percent};
 pub use words::split_command;

@@ -2,14 +2,15 @@
 
 use crate::field_error::{FieldError, Quoted};
 use crate::grammar::{mount, resolve};
+use crate::parse::devices;
 use crate::parse::node::{Kind, Node, Value};
 use crate::parse::reader::Reader;
 use crate::parse::table::{self, About, Field, Shape};
 use crate::words::Word;
 use crate::{
     Checkpoint, Environment, Framework, Isolation, IsolationLevel, JobSpec, Launch, Mount, Network, Notify, NotifyOn, Packages, Ranks,
-    Retry, RetryOn, SignalTo, Work, limits, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_devices, parse_mount,
-    parse_ranks, parse_signal, parse_span, split_command,
+    Retry, RetryOn, SignalTo, Work, limits, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_mount, parse_ranks, parse_signal,
+    parse_span, split_command,
 };
 
 /// A job while its file is read.
@@ -34,7 +35,7 @@ listings!(mount_fields = MOUNT, environment_fields = ENVIRONMENT, retry_fields =
 listings!(isolation_fields = ISOLATION, notify_fields = NOTIFY);
 
 /// The parts of a field that most leave alone.
-const PLAIN: About =
+pub(super) const PLAIN: About =
     About { name: "", shape: Shape::Text, required: false, summary: "", detail: "", default: "", examples: &[], elsewhere: &[] };
 
 pub(crate) static JOB: [Field<Draft>; 23] = [
@@ -96,12 +97,13 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
     Field {
         about: About {
             name: "devices",
-            shape: Shape::Grammar(&table::DEVICES),
-            summary: "Accelerators of each rank: `[vendor:][class:][model,model:][memory:][count]`.",
+            shape: Shape::Either(&[Shape::Grammar(&table::DEVICES), Shape::Mapping(devices::device_fields)]),
+            summary: "Accelerators of each rank: `[vendor:][class:][model,model:][memory:][share PART:][count]`.",
             detail: "Each part may be left out, the order stays. Vendors are written as `ashlar machine` shows them; without one, any vendor's device \
                      may be given. Classes are `gpu`, `npu`, `fpga` and `vector`. A model fits a device whose model name contains it as a word. The memory is \
                      the least that the device has, or a range such as `24GB..48GB`. A number in the last place is the count (1 where there is none); \
-                     elsewhere it is a model, as in `4090:1`.",
+                     elsewhere it is a model, as in `4090:1`. `share 8GB`, `share 25%` or `share 8GB 25% driver` takes a part of each device: memory, \
+                     compute, and how firmly the part must be kept; `0.5` is short for `share 50%`. The same can be written as a mapping.",
             default: "no devices",
             examples: &[
                 "devices: 2",
@@ -111,11 +113,14 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
                 "devices: A100,H100:4",
                 "devices: ascend:910B:4",
                 "devices: nvidia:24GB..48GB:1",
+                "devices: gpu:share 8GB",
+                "devices: 0.5",
+                "devices: {of: A100, memory: 24GB, compute: 25%, enforced: driver}",
             ],
             elsewhere: &["gpu", "gpus", "accelerator", "accelerators", "resources", "gres", "npus"],
             ..PLAIN
         },
-        read: |draft, reader, node| draft.spec.devices = reader.read(node, parse_devices),
+        read: |draft, reader, node| draft.spec.devices = devices::read(reader, node),
     },
     Field {
         about: About {

@@ -1,5 +1,6 @@
 //! Files into values: job files and the queue file.
 
+mod devices;
 mod job;
 mod node;
 mod queues;

@@ -2,14 +2,14 @@
 
 use crate::parse::job;
 use crate::parse::node::{Kind, Node, Value as Yaml, load};
-use crate::parse::table::{ARRAY, About, CPUS, DEPENDENCY, DEVICES, Grammar, MOUNT, RANKS, SIGNAL, SIZE, SPAN, Shape};
+use crate::parse::table::{ARRAY, About, CPUS, DEPENDENCY, DEVICES, Grammar, MOUNT, PERCENT, RANKS, SIGNAL, SIZE, SPAN, Shape};
 use serde_json::{Map, Value, json};
 
 /// The JSON Schema (draft 2020-12) of a job file, made from the table of fields that the reader goes by. What
 /// spans fields (`shm` above `memory`) it cannot say; `ashlar plan` can.
 pub fn job_schema() -> Value {
     let mut schema = mapping(&job::listing());
-    let grammars = [&SIZE, &SPAN, &CPUS, &RANKS, &DEVICES, &ARRAY, &DEPENDENCY, &MOUNT, &SIGNAL];
+    let grammars = [&SIZE, &SPAN, &CPUS, &RANKS, &DEVICES, &PERCENT, &ARRAY, &DEPENDENCY, &MOUNT, &SIGNAL];
     let definitions: Map<String, Value> = grammars.iter().map(|grammar| (grammar.name.to_string(), definition(grammar))).collect();
     let head = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -98,10 +98,18 @@ pub(crate) static RANKS: Grammar = Grammar {
 
 pub(crate) static DEVICES: Grammar = Grammar {
     name: "devices",
-    what: "devices of each rank: [vendor:][class:][model,model:][memory:][count]",
-    pattern: "^[A-Za-z0-9][A-Za-z0-9 ._+/(),:-]*$",
-    examples: &["A100:80GB:2", "24GB", "2", "ascend:910B:4", "nvidia:24GB..48GB:1"],
+    what: "devices of each rank: [vendor:][class:][model,model:][memory:][share PART:][count]",
+    pattern: "^[A-Za-z0-9][A-Za-z0-9 ._+/(),:%-]*$",
+    examples: &["A100:80GB:2", "24GB", "2", "ascend:910B:4", "nvidia:24GB..48GB:1", "gpu:share 8GB 25%", "0.5"],
     numbers: true,
+};
+
+pub(crate) static PERCENT: Grammar = Grammar {
+    name: "percent",
+    what: "a percentage below 100, to a tenth",
+    pattern: "^([1-9][0-9]?(\\.[0-9])?|0\\.[1-9]) ?%$",
+    examples: &["25%", "12.5%"],
+    numbers: false,
 };
 
 pub(crate) static ARRAY: Grammar = Grammar {
