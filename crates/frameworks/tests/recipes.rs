@@ -276,8 +276,8 @@ fn mpi() {
           CUDA_VISIBLE_DEVICES=  # this rank holds no nvidia device
           HYDRA_HOST_FILE=/state/runs/17-2/launch/mpich.hosts  # how many ranks this machine takes
           I_MPI_HYDRA_HOST_FILE=/state/runs/17-2/launch/mpich.hosts  # how many ranks this machine takes
-          OMPI_MCA_btl_sm_single_copy_mechanism=none  # reading another process's memory is closed to jobs; Open MPI copies through shared memory instead
-          OMPI_MCA_btl_vader_single_copy_mechanism=none  # reading another process's memory is closed to jobs; Open MPI copies through shared memory instead
+          OMPI_MCA_btl_sm_single_copy_mechanism=none  # reading a peer's memory hangs on the kernel's ptrace rules; copying through shared memory works everywhere
+          OMPI_MCA_btl_vader_single_copy_mechanism=none  # reading a peer's memory hangs on the kernel's ptrace rules; copying through shared memory works everywhere
           OMPI_MCA_hwloc_base_binding_policy=none  # the run is bound to its CPUs already, and ranks may be more than these
           OMPI_MCA_orte_default_hostfile=/state/runs/17-2/launch/openmpi.hosts  # how many ranks this machine takes
           OMPI_MCA_plm=isolated  # all ranks are on this machine: Open MPI need not look for ssh
@@ -294,8 +294,8 @@ fn mpi() {
           CUDA_VISIBLE_DEVICES=  # this rank holds no nvidia device
           HYDRA_HOST_FILE=/state/runs/17-2/launch/mpich.hosts  # how many ranks this machine takes
           I_MPI_HYDRA_HOST_FILE=/state/runs/17-2/launch/mpich.hosts  # how many ranks this machine takes
-          OMPI_MCA_btl_sm_single_copy_mechanism=none  # reading another process's memory is closed to jobs; Open MPI copies through shared memory instead
-          OMPI_MCA_btl_vader_single_copy_mechanism=none  # reading another process's memory is closed to jobs; Open MPI copies through shared memory instead
+          OMPI_MCA_btl_sm_single_copy_mechanism=none  # reading a peer's memory hangs on the kernel's ptrace rules; copying through shared memory works everywhere
+          OMPI_MCA_btl_vader_single_copy_mechanism=none  # reading a peer's memory hangs on the kernel's ptrace rules; copying through shared memory works everywhere
           OMPI_MCA_hwloc_base_binding_policy=none  # the run is bound to its CPUs already, and ranks may be more than these
           OMPI_MCA_orte_default_hostfile=/state/runs/17-2/launch/openmpi.hosts  # how many ranks this machine takes
           OMPI_MCA_plm=isolated  # all ranks are on this machine: Open MPI need not look for ssh
@@ -311,8 +311,8 @@ fn mpi() {
           CUDA_VISIBLE_DEVICES=  # this rank holds no nvidia device
           HYDRA_HOST_FILE=/state/runs/17-2/launch/mpich.hosts  # how many ranks this machine takes
           I_MPI_HYDRA_HOST_FILE=/state/runs/17-2/launch/mpich.hosts  # how many ranks this machine takes
-          OMPI_MCA_btl_sm_single_copy_mechanism=none  # reading another process's memory is closed to jobs; Open MPI copies through shared memory instead
-          OMPI_MCA_btl_vader_single_copy_mechanism=none  # reading another process's memory is closed to jobs; Open MPI copies through shared memory instead
+          OMPI_MCA_btl_sm_single_copy_mechanism=none  # reading a peer's memory hangs on the kernel's ptrace rules; copying through shared memory works everywhere
+          OMPI_MCA_btl_vader_single_copy_mechanism=none  # reading a peer's memory hangs on the kernel's ptrace rules; copying through shared memory works everywhere
           OMPI_MCA_hwloc_base_binding_policy=none  # the run is bound to its CPUs already, and ranks may be more than these
           OMPI_MCA_orte_default_hostfile=/state/runs/17-2/launch/openmpi.hosts  # how many ranks this machine takes
           OMPI_MCA_plm=isolated  # all ranks are on this machine: Open MPI need not look for ssh

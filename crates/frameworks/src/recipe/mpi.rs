@@ -33,7 +33,7 @@ fn fill(variables: &mut Variables, place: &Place) {
     let bound = "the run is bound to its CPUs already, and ranks may be more than these";
     variables.set("OMPI_MCA_hwloc_base_binding_policy", "none", bound);
     variables.set("PRTE_MCA_hwloc_default_binding_policy", "none", bound);
-    let copy = "reading another process's memory is closed to jobs; Open MPI copies through shared memory instead";
+    let copy = "reading a peer's memory hangs on the kernel's ptrace rules; copying through shared memory works everywhere";
     variables.set("OMPI_MCA_btl_vader_single_copy_mechanism", "none", copy);
     variables.set("OMPI_MCA_btl_sm_single_copy_mechanism", "none", copy);
     if place.threads == 1 {
