@@ -2,7 +2,7 @@
 
 use crate::launch::LaunchInput;
 use crate::variables::Variables;
-use machine::{Device, Enforcement, MPS_FOLDER, Share};
+use machine::{Device, Enforcement};
 
 /// `shown`: the devices the rank sees, in the order in which its libraries count them.
 pub(crate) fn fill(variables: &mut Variables, input: &LaunchInput, shown: &[&Device]) {
@@ -12,25 +12,10 @@ pub(crate) fn fill(variables: &mut Variables, input: &LaunchInput, shown: &[&Dev
     if share.enforced == Enforcement::Hard {
         return;
     }
-    if share.enforced == Enforcement::Driver {
-        mps(variables, &share, shown.len());
-    }
     if let Some(memory) = shown[0].memory {
         // Of the whole card, as XLA reckons; rounded down. Its default takes three quarters at once.
         let part = share.memory.scaled(1000, memory.0).0.clamp(1, 999);
         variables.set("XLA_PYTHON_CLIENT_MEM_FRACTION", format!("0.{part:03}"), "JAX takes this part of a card at once, else 75 %");
     }
     variables.set("TF_FORCE_GPU_ALLOW_GROWTH", "true", "TensorFlow takes a card's whole memory at once unless told otherwise");
-}
-
-/// CUDA's multi-process service keeps each client to this (CUDA MPS documentation, environment variables).
-fn mps(variables: &mut Variables, share: &Share, devices: usize) {
-    variables.fix("CUDA_MPS_PIPE_DIRECTORY", MPS_FOLDER, "where the control daemon of MPS meets its clients");
-    let mib = share.memory.0 >> 20;
-    let limits: Vec<String> = (0..devices).map(|index| format!("{index}={mib}M")).collect();
-    variables.fix("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", limits.join(","), "the driver refuses more device memory");
-    if share.compute > 0 {
-        let percent = (share.compute / 10).max(1);
-        variables.fix("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", percent.to_string(), "part of the compute units that was promised");
-    }
 }

@@ -33,7 +33,7 @@ fn told(enforced: Option<Enforcement>, compute: u32, held: &[&[&str]], own: &[(&
         identity: &identity,
     };
     let all = explain(&input).unwrap().processes.remove(0).variables;
-    let ours = |name: &str| ["MPS", "XLA_", "TF_", "ASHLAR_DEVICE_MEMORY"].iter().any(|word| name.contains(word));
+    let ours = |name: &str| ["XLA_", "TF_", "ASHLAR_DEVICE_MEMORY"].iter().any(|word| name.contains(word));
     all.into_iter().filter(|variable| ours(&variable.name)).map(|variable| (variable.name, variable.value)).collect()
 }
 
@@ -48,21 +48,7 @@ fn a_run_with_whole_devices_or_none_is_told_nothing() {
 }
 
 #[test]
-fn the_multi_process_service_keeps_it_to_memory_and_threads() {
-    let env = told(Some(Enforcement::Driver), 250, &[&["gpu-a", "gpu-b"]], &[]);
-    assert_eq!(env["CUDA_MPS_PIPE_DIRECTORY"], "/tmp/nvidia-mps");
-    assert_eq!(env["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"], "0=8192M,1=8192M");
-    assert_eq!(env["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"], "25");
-    assert_eq!(env["ASHLAR_DEVICE_MEMORY"], (8u64 << 30).to_string());
-    let open = told(Some(Enforcement::Driver), 0, &[&["gpu-a"]], &[]);
-    assert!(!open.contains_key("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"), "no compute was promised");
-    // What is enforced a job cannot talk itself out of.
-    let own = told(Some(Enforcement::Driver), 0, &[&["gpu-a"]], &[("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", "0=24G")]);
-    assert_eq!(own["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"], "0=8192M");
-}
-
-#[test]
-fn without_it_frameworks_are_asked_to_take_less() {
+fn frameworks_are_asked_to_take_less() {
     for level in [Enforcement::Watched, Enforcement::Counted] {
         let env = told(Some(level), 250, &[&["gpu-a"]], &[]);
         assert_eq!(names(&env), ["ASHLAR_DEVICE_MEMORY", "TF_FORCE_GPU_ALLOW_GROWTH", "XLA_PYTHON_CLIENT_MEM_FRACTION"]);

@@ -24,18 +24,8 @@ pub fn facts(root: &Root, groups: &Cgroups, infos: &[text::CpuInfo]) -> Facts {
         swap_bytes: swap.unwrap_or_default().0,
         virtualised: virtualised(root, infos),
         isolation: None,
-        mps: mps(root),
         measures_devices: false,
     }
-}
-
-/// Whether the control daemon of NVIDIA's multi-process service runs: its pid file is there and the process too (a daemon that was killed leaves the folder).
-fn mps(root: &Root) -> bool {
-    let folder = machine::MPS_FOLDER.trim_start_matches('/');
-    let pid: Option<u32> = root.text(&format!("{folder}/nvidia-cuda-mps-control.pid")).and_then(|text| text.trim().parse().ok());
-    let name = pid.and_then(|pid| root.text(&format!("proc/{pid}/comm")));
-    // The kernel keeps 15 letters of the name "nvidia-cuda-mps-control".
-    name.is_some_and(|name| name.trim().starts_with("nvidia-cuda-mps"))
 }
 
 fn os(root: &Root) -> String {
@@ -160,29 +150,4 @@ fn virtualised(root: &Root, infos: &[text::CpuInfo]) -> Option<String> {
     let lent = [("kvm-clock", "KVM"), ("hyperv_clocksource", "Hyper-V"), ("xen", "Xen")];
     let by_clock = lent.into_iter().find(|(clock, _)| clocks.contains(clock)).map(|(_, name)| name.to_owned());
     by_clock.or_else(|| flag.then(|| "unnamed hypervisor".to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_multi_process_service_is_there_while_its_daemon_runs() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = dir.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        let found = || mps(&Root::at(dir.path()));
-        assert!(!found());
-        write("tmp/nvidia-mps/nvidia-cuda-mps-control.pid", "77\n");
-        assert!(!found(), "killed");
-        write("proc/77/comm", "bash\n");
-        assert!(!found(), "its number is another's now");
-        write("proc/77/comm", "nvidia-cuda-mps\n");
-        assert!(found());
-        write("tmp/nvidia-mps/nvidia-cuda-mps-control.pid", "nonsense");
-        assert!(!found());
-    }
 }

@@ -79,9 +79,6 @@ pub struct Facts {
     /// What the node that runs there can do; unknown of a machine that is only looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<IsolationOffer>,
-    /// The control daemon of NVIDIA's multi-process service runs and meets its clients in [`crate::MPS_FOLDER`].
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub mps: bool,
     /// The node that runs there measures what runs hold of devices' memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub measures_devices: bool,

@@ -35,6 +35,6 @@ pub use ladder::{Ladder, Rung, Stop, StopKind};
 pub use links::{Accelerator, CpuKind, Distance, Distances, FabricDomain, HostPart, Link, LinkGraph, NetPort, Vertex, Way, nccl, undriven};
 pub use pci::{PciBuses, PciFunction, PciIds, PciLink, PciPort, PciRate, PciTree, Sriov};
 pub use peer_link::{LinkDomain, LinkKind, PeerLink};
-pub use share::{Enforcement, MPS_FOLDER, Percent, SHARING, Share, Sharing, SharingRule, part_of};
+pub use share::{Enforcement, Percent, SHARING, Share, Sharing, SharingRule, part_of};
 pub use software::{Release, Software};
 pub use telemetry::{LastSeen, Telemetry};

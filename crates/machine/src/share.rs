@@ -4,9 +4,6 @@ use crate::{Bytes, Device, Facts, Rung, SliceKind, Vendor};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where clients of NVIDIA's multi-process service find its control daemon, unless somebody moved it (CUDA MPS documentation).
-pub const MPS_FOLDER: &str = "/tmp/nvidia-mps";
-
 /// How firmly a run is kept to its part of a device, weakest first. Ordered: a job may demand a least level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -15,7 +12,8 @@ pub enum Enforcement {
     Counted,
     /// What the run holds of the device's memory is measured; a run that oversteps is told, or ended.
     Watched,
-    /// The vendor's driver refuses more memory and compute: CUDA MPS.
+    /// The vendor's driver refuses more memory and compute. No card offers it yet: CUDA MPS serves the programs of one person at a time and
+    /// meets them in the machine's own shared memory, which runs of several people in views of their own do not have.
     Driver,
     /// The hardware divides the card: MIG, vNPU, SR-IOV, compute partitions.
     Hard,
@@ -112,8 +110,13 @@ const fn hami(vendor: Vendor, step_mib: u64) -> SharingRule {
 /// Vendors whose cards several processes may open at a time. Not in it: who gives a card to one process only (Gaudi, TPU,
 /// Neuron), who divides cards by templates (Ascend: vNPU), and those of whom it is not known.
 pub const SHARING: [SharingRule; 10] = [
-    // MPS takes 48 clients a device since Volta; memory limits are in MiB.
-    SharingRule { vendor: Vendor::Nvidia, step: Bytes::mib(1), tasks: 48, one_card: false, source: "CUDA MPS documentation" },
+    SharingRule {
+        vendor: Vendor::Nvidia,
+        step: Bytes::mib(1),
+        tasks: USUAL_TASKS,
+        one_card: false,
+        source: "CUDA: the default compute mode takes several processes",
+    },
     SharingRule {
         vendor: Vendor::Amd,
         step: Bytes::mib(1),
@@ -156,7 +159,6 @@ impl Device {
         let rule = SHARING.iter().find(|rule| rule.vendor == self.vendor)?;
         // NVIDIA's library tells the memory of each process; nobody else's is read yet.
         let enforced = match self.vendor {
-            Vendor::Nvidia if facts.mps => Enforcement::Driver,
             Vendor::Nvidia if facts.measures_devices && self.ladder.reached >= Rung::Library => Enforcement::Watched,
             _ => Enforcement::Counted,
         };
@@ -199,20 +201,19 @@ mod tests {
     }
 
     #[test]
-    fn how_firmly_depends_on_vendor_daemon_and_library() {
+    fn how_firmly_depends_on_vendor_and_library() {
         let plain = Facts { measures_devices: true, ..Facts::default() };
-        let mps = Facts { mps: true, ..Facts::default() };
+        let unmeasured = Facts::default();
         let rows = [
             (card(Vendor::Nvidia, Rung::Healthy), &plain, Some(Enforcement::Watched)),
             (card(Vendor::Nvidia, Rung::Library), &plain, Some(Enforcement::Watched)),
             (card(Vendor::Nvidia, Rung::Node), &plain, Some(Enforcement::Counted)),
-            (card(Vendor::Nvidia, Rung::Healthy), &mps, Some(Enforcement::Driver)),
-            (card(Vendor::Nvidia, Rung::Healthy), &Facts::default(), Some(Enforcement::Counted)),
-            (card(Vendor::Amd, Rung::Healthy), &mps, Some(Enforcement::Counted)),
+            (card(Vendor::Nvidia, Rung::Healthy), &unmeasured, Some(Enforcement::Counted)),
+            (card(Vendor::Amd, Rung::Healthy), &plain, Some(Enforcement::Counted)),
             (card(Vendor::Gaudi, Rung::Healthy), &plain, None),
             (card(Vendor::Ascend, Rung::Healthy), &plain, None),
             (slice(SliceKind::Vnpu, "vir04", "310P3"), &plain, Some(Enforcement::Hard)),
-            (slice(SliceKind::Mig, "1g.10gb", "A100"), &mps, Some(Enforcement::Hard)),
+            (slice(SliceKind::Mig, "1g.10gb", "A100"), &unmeasured, Some(Enforcement::Hard)),
         ];
         for (device, facts, level) in rows {
             assert_eq!(device.sharing(facts).map(|sharing| sharing.enforced), level, "{device:?}");
@@ -222,7 +223,7 @@ mod tests {
     #[test]
     fn steps_and_tasks_are_the_vendors() {
         let rule = |vendor| card(vendor, Rung::Healthy).sharing(&Facts::default()).unwrap();
-        assert_eq!((rule(Vendor::Nvidia).step, rule(Vendor::Nvidia).tasks, rule(Vendor::Nvidia).one_card), (Bytes::mib(1), 48, false));
+        assert_eq!((rule(Vendor::Nvidia).step, rule(Vendor::Nvidia).tasks, rule(Vendor::Nvidia).one_card), (Bytes::mib(1), 16, false));
         assert_eq!((rule(Vendor::Cambricon).step, rule(Vendor::Cambricon).one_card), (Bytes::mib(256), true));
         assert_eq!(rule(Vendor::MooreThreads).step, Bytes::mib(512));
         let slice = slice(SliceKind::Vf, "0", "x").sharing(&Facts::default()).unwrap();

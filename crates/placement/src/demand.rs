@@ -3,7 +3,7 @@
 use crate::held::{Held, OnMachine, OnQueue, Part};
 use crate::layout::Layout;
 use crate::tree::Tree;
-use crate::{Policy, Waiting};
+use crate::{Blocker, Policy, Waiting};
 use machine::{Bytes, CpuShare, DeviceClass, Enforcement, IsolationLevel, Share, Vendor};
 use spec::{DeviceRequest, JobSpec, Launch, Limits, ShareRequest, Span};
 use std::cmp::Reverse;
@@ -352,24 +352,26 @@ impl Demand<'_> {
         self.ask.isolation.zip(offered).is_none_or(|(wanted, offered)| wanted <= offered)
     }
 
-    /// How firmly parts of the devices that fit are kept at most, where that is less than demanded, or where they are held whole
-    /// only; `None` where the request fails for another reason.
-    pub fn too_loose(&self, layout: &Layout) -> Option<Option<Enforcement>> {
+    /// Why no part as asked can be had of the devices that fit, however free they are; `None` where the request fails for another reason,
+    /// such as its size.
+    pub fn cannot_be_shared(&self, layout: &Layout) -> Option<Blocker> {
         let request = self.ask.devices?;
         let share = request.share?;
-        let loose = DeviceAsk { share: Some(ShareRequest { enforced: None, ..share }), ..request };
-        let fit = |whole: &DeviceAsk| layout.machine.devices.iter().any(|device| device.health.is_ready() && whole.fits(device));
-        if !kinds(&request, layout).is_empty() || !fit(&request) {
+        let mut fit = layout.machine.devices.iter().filter(|device| device.health.is_ready() && request.fits(device)).peekable();
+        if !kinds(&request, layout).is_empty() || fit.peek().is_none() {
             return None;
         }
-        let offered = kinds(&loose, layout).iter().filter_map(|kind| kind.share).map(|share| share.enforced).max();
-        let divisible = layout
-            .machine
-            .devices
-            .iter()
-            .filter(|device| request.fits(device))
-            .any(|device| device.sharing(&layout.machine.facts).is_some_and(|sharing| !sharing.one_card || request.count == 1));
-        if offered.is_none() && divisible { None } else { Some(offered) }
+        let loose = DeviceAsk { share: Some(ShareRequest { enforced: None, ..share }), ..request };
+        let text = request.text();
+        if let Some(offered) = kinds(&loose, layout).iter().filter_map(|kind| kind.share).map(|share| share.enforced).max() {
+            return Some(Blocker::Enforcement { request: text, wanted: share.enforced, offered });
+        }
+        let sharing: Vec<machine::Sharing> = fit.filter_map(|device| device.sharing(&layout.machine.facts)).collect();
+        let one_card = request.count > 1 && sharing.iter().all(|sharing| sharing.one_card);
+        match sharing.is_empty() {
+            true => Some(Blocker::Sharing { request: text, count: None }),
+            false => one_card.then_some(Blocker::Sharing { request: text, count: Some(request.count) }),
+        }
     }
 
     /// The most free devices of one kind.

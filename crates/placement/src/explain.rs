@@ -101,12 +101,8 @@ impl<'p, 'a> Explainer<'p, 'a> {
         if lack.devices
             && let Some(request) = ask.devices
         {
-            let request_text = request.text();
-            reasons.push(match demand.too_loose(layout) {
-                Some(offered) => {
-                    let wanted = request.share.and_then(|share| share.enforced);
-                    Reason { never: true, ..reason(Blocker::Enforcement { request: request_text, wanted, offered }) }
-                }
+            reasons.push(match demand.cannot_be_shared(layout) {
+                Some(blocker) => Reason { never: true, ..reason(blocker) },
                 None => self.devices(&request, demand, index, held),
             });
         }

@@ -235,12 +235,17 @@ pub enum Blocker {
         #[serde(default)]
         part: bool,
     },
-    /// Parts of the devices that fit cannot be kept as firmly as demanded. `offered` is how firmly they can, `None`: they are held
-    /// whole only.
+    /// Parts of the devices that fit cannot be kept as firmly as demanded. `offered` is how firmly they can.
     Enforcement {
         request: String,
         wanted: Option<Enforcement>,
-        offered: Option<Enforcement>,
+        offered: Enforcement,
+    },
+    /// The devices that fit are held whole only; with a `count` they can be shared, but by ranks that hold one of them, and so many are asked
+    /// for.
+    Sharing {
+        request: String,
+        count: Option<u32>,
     },
     Ports,
     /// The job demands to be kept apart more strongly than the machine can.

@@ -6,7 +6,7 @@ use machine::{Bytes, CpuShare};
 use spec::{DependencyCondition, Time};
 
 impl Blocker {
-    /// The name in views and JSON: `cpus`, `memory`, `devices`, `enforcement`, `ports`, `queue-limit`, `reservation`, `behind`,
+    /// The name in views and JSON: `cpus`, `memory`, `devices`, `enforcement`, `sharing`, `ports`, `queue-limit`, `reservation`, `behind`,
     /// `after`, `array-limit`, `backoff`, `evicting` or `no-machine`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -14,6 +14,7 @@ impl Blocker {
             Blocker::Memory { .. } => "memory",
             Blocker::Devices { .. } => "devices",
             Blocker::Enforcement { .. } => "enforcement",
+            Blocker::Sharing { .. } => "sharing",
             Blocker::Ports => "ports",
             Blocker::Isolation { .. } => "isolation",
             Blocker::QueueLimit { .. } => "queue-limit",
@@ -54,8 +55,11 @@ impl Reason {
             Blocker::Devices { request, wanted, free, total, part: true, .. } => {
                 format!("needs {wanted} × {request}, {free} of {total} {} room", if *free == 1 { "has" } else { "have" })
             }
-            Blocker::Enforcement { request, offered: None, .. } => format!("never fits: {request}: such devices are held whole only"),
-            Blocker::Enforcement { request, wanted, offered: Some(offered) } => {
+            Blocker::Sharing { request, count: None } => format!("never fits: {request}: such devices are held whole only"),
+            Blocker::Sharing { request, count: Some(count) } => {
+                format!("never fits: {request}: of such devices a rank shares one only, and {count} are asked for")
+            }
+            Blocker::Enforcement { request, wanted, offered } => {
                 let wanted = wanted.map(|level| level.name()).unwrap_or_default();
                 format!("never fits: {request}: demands a part kept '{wanted}', here parts are kept '{offered}' at most")
             }

@@ -156,22 +156,23 @@ fn ranks_of_a_gang_have_a_card_each() {
 #[test]
 fn a_level_that_is_not_offered_is_refused_with_the_reason() {
     let request = at_least(Enforcement::Driver, part(8, 0));
-    let mut snapshot = snapshot_with([card(0, 24)], [job(1).devices(request.clone())]);
-    let plan = planned(&snapshot, &policy());
+    let plan = planned(&snapshot_with([card(0, 24)], [job(1).devices(request)]), &policy());
     let blocker = &reasons(&plan, 1)[0].blocker;
-    assert!(matches!(blocker, Blocker::Enforcement { offered: Some(Enforcement::Watched), .. }), "{blocker:?}");
+    assert!(matches!(blocker, Blocker::Enforcement { offered: Enforcement::Watched, .. }), "{blocker:?}");
     assert_eq!(
         sentences(&plan, 1),
         ["never fits: 8GiB of memory of a device, driver at least: demands a part kept 'driver', here parts are kept 'watched' at most"]
     );
     assert!(reasons(&plan, 1)[0].never);
-    // With the daemon it starts, and says how it is kept.
-    Arc::make_mut(&mut snapshot.machines[0].machine).facts.mps = true;
-    assert_eq!(on(&planned(&snapshot, &policy()), 1).1.enforced, Enforcement::Driver);
     // Whose cards nobody shares.
     let gaudi = device(0, Vendor::Gaudi, DeviceClass::Npu, "Gaudi2", Some(Bytes::gib(96)), Some(0));
     let plan = planned(&snapshot_with([gaudi], [job(1).devices(part(8, 0))]), &policy());
     assert_eq!(sentences(&plan, 1), ["never fits: 8GiB of memory of a device: such devices are held whole only"]);
+    // Whose cards are shared, but by ranks that hold one of them.
+    let cambricon = |index| device(index, Vendor::Cambricon, DeviceClass::Npu, "MLU370", Some(Bytes::gib(24)), Some(0));
+    let two = DeviceRequest { count: 2, ..part(8, 0) };
+    let plan = planned(&snapshot_with([cambricon(0), cambricon(1)], [job(1).devices(two)]), &policy());
+    assert_eq!(sentences(&plan, 1), ["never fits: 8GiB of memory of a device: of such devices a rank shares one only, and 2 are asked for"]);
 }
 
 #[test]

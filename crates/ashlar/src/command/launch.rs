@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::listing;
 use crate::state::Place;
 use frameworks::{Explained, Explanation, LaunchInput, Variable, explain, recipes};
-use machine::{Bytes, Device, DeviceId, Grant, PortRange, RankGrant};
+use machine::{Bytes, Device, DeviceId, Enforcement, Grant, PortRange, RankGrant, Share};
 use serde_json::json;
 use spec::{DeviceRequest, Identity, JobId, JobSpec, RunId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,16 +84,26 @@ fn made_up(job: &JobSpec, devices: &[Device]) -> Grant {
         devices: fitting.by_ref().take(wanted).map(|device| device.id.clone()).collect::<Vec<DeviceId>>(),
     };
     let memory = job.memory.map_or(1 << 30, |memory| memory.0).saturating_mul(job.ranks.into());
+    let ranks: Vec<RankGrant> = (0..job.ranks).map(rank).collect();
+    let card = ranks.iter().flat_map(|rank| &rank.devices).find_map(|id| devices.iter().find(|device| device.id == *id));
     Grant {
         machine: "this".into(),
-        ranks: (0..job.ranks).map(rank).collect(),
+        share: card.and_then(|card| made_up_part(job, card)),
+        ranks,
         cpu_share: job.cpus,
         memory: Bytes(memory),
         shm: Bytes(memory / 2),
         mem_nodes: [0].into_iter().collect(),
         ports: Some(PortRange { first: 20_000, count: 16 }),
-        share: None,
     }
+}
+
+/// The part that the job asks for of a card like this.
+fn made_up_part(job: &JobSpec, card: &Device) -> Option<Share> {
+    let (wanted, whole) = (job.devices.as_ref()?.share?, card.memory?);
+    let compute = wanted.compute.unwrap_or(0);
+    let memory = wanted.memory.unwrap_or_else(|| whole.scaled(compute.into(), 1000));
+    Some(Share::of(memory, compute, whole, if card.slice.is_some() { Enforcement::Hard } else { Enforcement::Counted }))
 }
 
 fn fits(request: &DeviceRequest, device: &Device) -> bool {

@@ -152,7 +152,7 @@ impl Keeper {
                 .into_iter()
                 .map(|process| RankProcess { rank: process.rank, argv: process.argv, env: process.env, workdir: process.workdir })
                 .collect(),
-            mounts: order.spec.mounts.iter().cloned().chain(self.hosts_file()).chain(self.mps_folder()).collect(),
+            mounts: order.spec.mounts.iter().cloned().chain(self.hosts_file()).collect(),
             network: order.spec.isolation.network,
             demand: order.spec.isolation.level,
             hidden: vec![self.state.root().to_path_buf()],
@@ -175,14 +175,6 @@ impl Keeper {
             return None;
         }
         Some(Mount { source: path.display().to_string(), target: "/etc/hosts".into(), read_only: true })
-    }
-
-    /// A run kept to its part of a card by NVIDIA's multi-process service talks to the service's daemon.
-    fn mps_folder(&self) -> Option<Mount> {
-        let kept = self.file.order.grant.share.is_some_and(|share| share.enforced == machine::Enforcement::Driver);
-        // Without a view of its own the run sees the machine's folder anyway.
-        let private = sandbox::capabilities().level > spec::IsolationLevel::Process;
-        (kept && private).then(|| Mount { source: machine::MPS_FOLDER.into(), target: machine::MPS_FOLDER.into(), read_only: false })
     }
 
     /// Nodes of the granted devices, with the ones their vendor shares between devices.
