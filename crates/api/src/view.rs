@@ -178,6 +178,9 @@ pub struct RunView {
     pub isolation: Option<IsolationReport>,
     pub stages: Vec<StageTime>,
     pub usage: Option<Usage>,
+    /// It held more of a device than its part, when that was last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overstep: Option<spec::Overstep>,
 }
 
 /// One blocking constraint, as data and as a sentence.

@@ -102,6 +102,16 @@ pub struct Up {
     /// Finished jobs to remember, with their output: so many, or for so long, or both (90d,100000), or all
     #[arg(long, value_name = "KEEP", default_value_t)]
     pub keep_finished: control::Retention,
+    /// A run that holds more of a device's memory than its part, where nothing but this node keeps it to it: warn, or end it too
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OverShare::Warn)]
+    pub over_share: OverShare,
+}
+
+/// What becomes of a run that holds more than its part of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OverShare {
+    Warn,
+    End,
 }
 
 /// Flags that describe a job, as in a job file.

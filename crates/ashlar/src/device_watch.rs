@@ -8,7 +8,7 @@
 use crate::inventory;
 use host::Root;
 use host::watch::{Events, Watched};
-use machine::{Device, DeviceId, LastSeen, Machine, Telemetry};
+use machine::{Device, DeviceId, LastSeen, Machine, ProcessMemory, Telemetry};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -53,7 +53,11 @@ struct Shared {
     held: Mutex<Held>,
     figures: Figures,
     tell: Box<dyn Fn(Machine) + Send + Sync>,
+    measured: Box<dyn Fn(&Readings) + Send + Sync>,
 }
+
+/// The processes on each device that was read, with what they hold of its memory.
+pub type Readings = BTreeMap<DeviceId, Vec<ProcessMemory>>;
 
 struct Held {
     watched: Watched,
@@ -82,12 +86,18 @@ impl Held {
 
 impl DeviceWatch {
     /// Begins to watch. `tell` is called with the whole machine whenever something changed that matters to people or to
-    /// placement.
+    /// placement, `measured` with every glance at what processes hold.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(machine: Machine, figures: Figures, tell: impl Fn(Machine) + Send + Sync + 'static) -> io::Result<DeviceWatch> {
-        let shared = Arc::new(Shared { held: Mutex::new(Held::new(machine, 0)), figures, tell: Box::new(tell) });
+    pub fn start(
+        machine: Machine,
+        figures: Figures,
+        tell: impl Fn(Machine) + Send + Sync + 'static,
+        measured: impl Fn(&Readings) + Send + Sync + 'static,
+    ) -> io::Result<DeviceWatch> {
+        let held = Mutex::new(Held::new(machine, 0));
+        let shared = Arc::new(Shared { held, figures, tell: Box::new(tell), measured: Box::new(measured) });
         let (wake, woken) = channel();
         let (listener, asker) = (shared.clone(), shared.clone());
         std::thread::Builder::new().name("devices".into()).spawn(move || listener.listen(&wake))?;
@@ -156,7 +166,10 @@ impl Shared {
                 let held = self.lock();
                 (held.watched.devices.clone(), held.generation)
             };
-            let (_, changed) = health.glance(&devices);
+            let (seen, changed) = health.glance(&devices);
+            // Only what the library answered for: a card it was silent about was not read.
+            let read = seen.into_iter().filter(|(_, telemetry)| telemetry.memory_used.is_some());
+            (self.measured)(&read.map(|(id, telemetry)| (id, telemetry.processes)).collect());
             self.figures.put(health.figures());
             if !woke && !changed && asked.is_some_and(|asked| asked.elapsed() < ASK) {
                 continue;

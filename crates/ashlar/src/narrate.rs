@@ -209,6 +209,7 @@ mod tests {
             isolation: None,
             stages: vec![StageTime { stage: "environment".into(), began: Time(0), took: None }],
             usage: None,
+            overstep: None,
         });
         assert_eq!(hear(&mut Teller::default(), &building).unwrap(), "building its environment");
         building.runs[0].stages[0].took = Some(Span::seconds(1));

@@ -47,6 +47,7 @@ impl Busy {
             isolation: None,
             stages: vec![],
             usage: None,
+            overstep: None,
         });
         let generation = self.core.state().assignment("m0").generation;
         Input::Observe { report: Report { machine: "m0".into(), generation, runs: runs.collect() } }

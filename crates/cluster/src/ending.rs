@@ -19,7 +19,7 @@ pub(crate) fn exit_code(cause: &EndCause) -> i32 {
         EndCause::Success => 0,
         EndCause::Exit { code, .. } => *code,
         EndCause::Signalled { signal, .. } => signal.saturating_add(128),
-        EndCause::OutOfMemory { .. } => OUT_OF_MEMORY,
+        EndCause::OutOfMemory { .. } | EndCause::DeviceMemory { .. } => OUT_OF_MEMORY,
         EndCause::Limit { .. } => TIME_LIMIT,
         EndCause::Stopped => CANCELLED,
         EndCause::StartFailed { .. } | EndCause::Lost { .. } => NEVER_RAN,
@@ -32,7 +32,7 @@ fn condition(cause: &EndCause) -> Option<RetryOn> {
     match cause {
         EndCause::Success => None,
         EndCause::Exit { .. } | EndCause::Signalled { .. } => Some(RetryOn::Error),
-        EndCause::OutOfMemory { .. } => Some(RetryOn::OutOfMemory),
+        EndCause::OutOfMemory { .. } | EndCause::DeviceMemory { .. } => Some(RetryOn::OutOfMemory),
         EndCause::Limit { .. } => Some(RetryOn::Limit),
         EndCause::StartFailed { missing: true, .. } => Some(RetryOn::Missing),
         EndCause::StartFailed { .. } => Some(RetryOn::Start),
@@ -88,6 +88,7 @@ pub(crate) fn explain_cause(job: &Job, cancelled_by: Option<&str>, cause: &EndCa
         EndCause::Exit { rank, code } => End::Exit { rank: *rank, code: *code },
         EndCause::Signalled { rank, signal } => End::Signalled { rank: *rank, signal: *signal },
         EndCause::OutOfMemory { rank, limit, peak } => End::OutOfMemory { rank: *rank, limit: *limit, peak: *peak },
+        EndCause::DeviceMemory { device, part, used } => End::DeviceMemory { device: &device.0, part: *part, used: *used },
         EndCause::Limit { limit, clean } => {
             limit_text = limit.to_string();
             End::Limit { limit: &limit_text, clean: *clean }

@@ -101,6 +101,9 @@ pub struct Run {
     pub isolation: Option<IsolationReport>,
     pub stages: Vec<StageTime>,
     pub usage: Option<Usage>,
+    /// It held more of a device than its part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overstep: Option<spec::Overstep>,
 }
 
 impl Run {

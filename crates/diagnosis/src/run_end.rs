@@ -33,6 +33,12 @@ pub enum End<'a> {
         /// What it reached.
         peak: Bytes,
     },
+    /// It held more of a device's memory than its part, and the node ended it.
+    DeviceMemory {
+        device: &'a str,
+        part: Bytes,
+        used: Bytes,
+    },
     /// The time limit, as people write it ("1h 0m").
     Limit {
         limit: &'a str,
@@ -67,6 +73,13 @@ pub fn explain(facts: &EndFacts<'_>) -> Finding {
         End::Exit { rank, code } => exit(facts, *rank, *code),
         End::Signalled { rank, signal } => signalled(facts, *rank, *signal),
         End::OutOfMemory { rank, limit, peak } => out_of_memory(facts, *rank, *limit, *peak),
+        End::DeviceMemory { device, part, used } => {
+            let text = "held more device memory than its part".into();
+            let detail = format!("it held {used} of {device}, where {part} are its own");
+            let mut found = finding("run.device-memory", Severity::Error, text, &detail, OURS);
+            found.hint = Some(format!("ask for `devices: share {}`, or let the program take less", in_a_file(suggested(*used))));
+            found
+        }
         End::Limit { limit, clean } => limited(limit, *clean),
         End::Stopped { by: Some(user) } => finding("run.stopped", Severity::Warning, format!("cancelled by {user}"), "", OURS),
         End::Stopped { by: None } => {
@@ -342,6 +355,7 @@ mod tests {
     fn the_hints_that_people_look_for_are_there() {
         for (end, part) in [
             (End::Exit { rank: 0, code: 126 }, "chmod +x"),
+            (End::DeviceMemory { device: "GPU-1", part: Bytes::gib(8), used: Bytes::gib(12) }, "devices: share"),
             (End::Exit { rank: 0, code: 127 }, "PATH"),
             (End::Exit { rank: 0, code: 134 }, "assertion"),
             (End::Exit { rank: 0, code: 139 }, "PYTHONFAULTHANDLER"),

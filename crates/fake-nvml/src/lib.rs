@@ -28,6 +28,7 @@ const SUCCESS: u32 = 0;
 const INVALID_ARGUMENT: u32 = 2;
 const NOT_SUPPORTED: u32 = 3;
 const NOT_FOUND: u32 = 6;
+const INSUFFICIENT_SIZE: u32 = 7;
 const VERSION_MISMATCH: u32 = 25;
 
 /// `nvmlGpuFabricInfo_v3_t` and `nvmlGpuFabricInfo_t` of nvml.h.
@@ -211,6 +212,22 @@ fn memory_of(device: Handle) -> Option<(u64, u64)> {
     }
 }
 
+/// `nvmlProcessInfo_t`.
+#[repr(C)]
+pub struct ProcessInfo {
+    pid: c_uint,
+    memory: c_ulonglong,
+    gpu_instance: c_uint,
+    compute_instance: c_uint,
+}
+
+/// Processes with their memory, as they stand in the card's file now.
+fn processes(gpu: &Gpu) -> Vec<(u32, u64)> {
+    let text = std::fs::read_to_string(&gpu.processes).unwrap_or_default();
+    let numbers = |line: &str| line.split_once(' ').and_then(|(pid, bytes)| Some((pid.parse().ok()?, bytes.trim().parse().ok()?)));
+    text.lines().filter_map(numbers).collect()
+}
+
 /// `nvmlDeviceAttributes_t`.
 #[repr(C)]
 pub struct Attributes {
@@ -353,6 +370,19 @@ export! {
             let (gpu_slices, memory_mb) = (slice.sevenths, slice.memory_mb);
             give(place, Attributes { multiprocessors: 16, engines: [0; 5], gpu_slices, compute_slices: gpu_slices, memory_mb })
         })
+    }
+    fn nvmlDeviceGetComputeRunningProcesses_v3(device: Handle, count: *mut c_uint, place: *mut ProcessInfo) {
+        let Some(gpu) = card(device) else { return INVALID_ARGUMENT };
+        let all = processes(gpu);
+        let room = *count as usize;
+        give(count, all.len() as c_uint);
+        if room < all.len() {
+            return INSUFFICIENT_SIZE;
+        }
+        for (index, (pid, memory)) in all.into_iter().enumerate() {
+            give(place.add(index), ProcessInfo { pid, memory, gpu_instance: u32::MAX, compute_instance: u32::MAX });
+        }
+        SUCCESS
     }
     fn nvmlDeviceGetGpuFabricInfoV(device: Handle, place: *mut FabricV3) {
         match card(device).and_then(|gpu| gpu.fabric.as_ref()) {

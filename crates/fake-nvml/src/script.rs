@@ -58,6 +58,8 @@ pub struct Gpu {
     pub mig: Option<Vec<Mig>>,
     pub nvlinks: Vec<Nvlink>,
     pub fabric: Option<Fabric>,
+    /// A file that is read at each question: a process and its bytes of device memory on a line.
+    pub processes: String,
     /// Asking for this card's handle, or for its temperature.
     pub handle: Act,
     pub sensor: Act,
@@ -87,6 +89,7 @@ impl Default for Gpu {
             mig: None,
             nvlinks: vec![],
             fabric: None,
+            processes: String::new(),
             handle: Act::Answer,
             sensor: Act::Answer,
         }

@@ -37,4 +37,4 @@ pub use pci::{PciBuses, PciFunction, PciIds, PciLink, PciPort, PciRate, PciTree,
 pub use peer_link::{LinkDomain, LinkKind, PeerLink};
 pub use share::{Enforcement, Percent, SHARING, Share, Sharing, SharingRule, part_of};
 pub use software::{Release, Software};
-pub use telemetry::{LastSeen, Telemetry};
+pub use telemetry::{LastSeen, ProcessMemory, Telemetry};

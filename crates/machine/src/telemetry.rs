@@ -45,12 +45,23 @@ pub struct Telemetry {
     /// Times a PCI packet was sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pcie_replays: Option<u64>,
+    /// What each process holds of its memory, where the library tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessMemory>,
     /// Why the clocks are held down: "power cap", "hardware thermal".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub throttled: Vec<String>,
     /// What the device or its driver says is wrong, in its own words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub complaints: Vec<String>,
+}
+
+/// What one process holds of a device's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessMemory {
+    /// As the machine numbers it.
+    pub pid: u32,
+    pub memory: Bytes,
 }
 
 /// What a device did when it was last looked at.
@@ -99,6 +110,9 @@ impl Telemetry {
         self.ecc_uncorrected = self.ecc_uncorrected.or(other.ecc_uncorrected);
         self.link = self.link.or(other.link);
         self.pcie_replays = self.pcie_replays.or(other.pcie_replays);
+        if self.processes.is_empty() {
+            self.processes = other.processes;
+        }
         self.throttled.extend(other.throttled);
         self.complaints.extend(other.complaints);
         self
@@ -134,6 +148,11 @@ pub fn checked(mut seen: Telemetry) -> (Telemetry, Vec<String>) {
     keep(&mut seen.memory_total, "a memory", "", |value| value <= MOST_MEMORY, &mut wrong);
     let total = seen.memory_total.unwrap_or(MOST_MEMORY);
     keep(&mut seen.memory_used, "used memory", "", |value| value <= total, &mut wrong);
+    let told = seen.processes.len();
+    seen.processes.retain(|process| process.pid > 0 && process.memory <= total);
+    if seen.processes.len() < told {
+        wrong.push("memory of a process".into());
+    }
     // amdgpu once gave 1048560 for "all bits set" (reference on kernel logs); no card counts up to 2^40 and lives.
     keep(&mut seen.ecc_corrected, "a count of corrected errors", "", |value| value < 1 << 40, &mut wrong);
     keep(&mut seen.ecc_uncorrected, "a count of uncorrected errors", "", |value| value < 1 << 40, &mut wrong);

@@ -3,10 +3,10 @@
 //! The first thing that goes wrong is the cause of the end; what happens to the others after it is consequence.
 //! A gang never goes on with a rank missing, and never waits for a framework's own time-out.
 
-use spec::{Checkpoint, EndCause, Span};
+use spec::{Checkpoint, EndCause, Overstep, Span};
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Exited {
         rank: u32,
@@ -22,6 +22,10 @@ pub enum Event {
     },
     LimitReached {
         limit: Span,
+    },
+    /// It held more of a device than its part, and the node's policy ends such runs.
+    Overstepped {
+        overstep: Overstep,
     },
     /// The timer armed by [`Action::ArmGrace`] ran out.
     GraceOver,
@@ -84,6 +88,9 @@ impl Conduct {
                 self.end(EndCause::Signalled { rank, signal }, false)
             }
             Event::StopOrdered { kill } => self.end(EndCause::Stopped, kill),
+            Event::Overstepped { overstep: Overstep { device, part, used, .. } } => {
+                self.end(EndCause::DeviceMemory { device, part, used }, false)
+            }
             Event::LimitReached { limit } => self.end(EndCause::Limit { limit, clean: false }, false),
             Event::GraceOver => self.kill(),
         }
@@ -191,7 +198,7 @@ mod tests {
         for (events, clean) in ends {
             let mut gang = gang(2);
             gang.on(Event::LimitReached { limit: Span(9) });
-            events.iter().for_each(|event| drop(gang.on(*event)));
+            events.iter().for_each(|event| drop(gang.on(event.clone())));
             assert_eq!(gang.cause(None), EndCause::Limit { limit: Span(9), clean }, "{events:?}");
         }
     }

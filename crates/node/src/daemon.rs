@@ -6,17 +6,18 @@
 //! together what comes within a few milliseconds: each report costs the control plane a plan and a write to disk.
 
 use crate::burial::{Burial, Burials};
+use crate::device_memory::{Judge, Watched};
 use crate::files::{RunFile, RunFiles, StateFiles};
 use crate::journal::{self, Entry, read_journal};
 use crate::lock;
 use crate::nursery::{Births, Born};
 use crate::output::{OutputError, read_output};
 use crate::reconcile::{LocalRun, Standing, Step, reconcile};
-use machine::Machine;
+use machine::{DeviceId, Enforcement, Machine, ProcessMemory};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use spec::{Assignment, EndCause, RankState, Report, RunId, RunOrder, RunPhase, RunReport, Span, StopOrder};
+use spec::{Assignment, EndCause, Overstep, RankState, Report, RunId, RunOrder, RunPhase, RunReport, Span, StopOrder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -52,6 +53,8 @@ pub struct NodeOptions {
     pub nursery: Vec<String>,
     /// Does what nobody waits for.
     pub errands: Option<crate::Notifier>,
+    /// A run that holds more of a device than its part is ended, not only told of.
+    pub overstep_ends: bool,
 }
 
 /// The handle others hold. Dropping it ends the thread; the runs go on.
@@ -59,6 +62,10 @@ pub struct Node {
     state: StateFiles,
     machine: Arc<Mutex<Arc<Machine>>>,
     assignments: Sender<Assignment>,
+    oversteps: Sender<(RunId, Overstep)>,
+    watched: Arc<Mutex<Vec<Watched>>>,
+    judge: Mutex<Judge>,
+    overstep_ends: bool,
     wake: Arc<OwnedFd>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -76,6 +83,8 @@ impl Node {
         socket.set_nonblocking(true).map_err(failed(socket_path))?;
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| NodeError::Wake(e.into()))?);
         let (assignments, receiver) = channel();
+        let (oversteps, overstepped) = channel();
+        let watched = Arc::new(Mutex::new(Vec::new()));
         let machine = Arc::new(Mutex::new(options.machine.clone()));
         for problem in sandbox::cleanup_errands() {
             tracing::warn!("cleaning up after an earlier node: {problem}");
@@ -91,6 +100,8 @@ impl Node {
             assignment: None,
             last_report: None,
             logs: logs_in_order(&state),
+            overstepped,
+            watched: watched.clone(),
             observe,
             errands: options.errands,
         };
@@ -100,12 +111,29 @@ impl Node {
             .name("node".into())
             .spawn(move || keeper.serve(&receiver, &socket, &woken))
             .map_err(NodeError::Wake)?;
-        Ok(Node { state, machine, assignments, wake, thread: Mutex::new(Some(thread)) })
+        let (judge, overstep_ends, thread) = (Mutex::default(), options.overstep_ends, Mutex::new(Some(thread)));
+        Ok(Node { state, machine, assignments, oversteps, watched, judge, overstep_ends, wake, thread })
     }
 
     /// The hardware was found changed. Runs started from now on see it as it is now; those that run keep what they have.
     pub fn set_machine(&self, machine: Machine) {
         *self.machine.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(machine);
+    }
+
+    /// What processes were seen to hold of devices' memory. A run that is over its part twice in a row is told of, and ended
+    /// where that is the policy. To be called from one thread.
+    pub fn measured(&self, readings: &BTreeMap<DeviceId, Vec<ProcessMemory>>) {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let root = host::Root::live();
+        let parent = |pid| host::process::stat(&root, pid).map(|stat| stat.parent);
+        for over in self.judge.lock().unwrap_or_else(PoisonError::into_inner).judge(&watched, readings, parent) {
+            tracing::warn!("run {} holds {} of {}, where {} are its own", over.run, over.used, over.device, over.part);
+            let overstep =
+                Overstep { device: over.device, part: over.part, used: over.used, at: crate::clock::now(), ends: self.overstep_ends };
+            if self.oversteps.send((over.run, overstep)).is_ok() {
+                let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+            }
+        }
     }
 
     /// Takes effect soon; returns at once.
@@ -164,6 +192,8 @@ struct Kept {
     standing: Standing,
     stop: Option<StopOrder>,
     report: RunReport,
+    /// Of the supervisor, once it began.
+    pid: Option<u32>,
     /// Of the supervisor, while it lives.
     pidfd: Option<OwnedFd>,
     /// Set when this process started it, so that it must be reaped.
@@ -173,7 +203,7 @@ struct Kept {
 
 impl Kept {
     fn new(files: RunFiles, report: RunReport) -> Kept {
-        Kept { files, standing: Standing::NeverBegan, stop: None, report, pidfd: None, child: None, burial: Burial::NotBegun }
+        Kept { files, standing: Standing::NeverBegan, stop: None, report, pid: None, pidfd: None, child: None, burial: Burial::NotBegun }
     }
 
     /// Its supervisor is not there any more.
@@ -197,6 +227,10 @@ struct Keeper {
     last_report: Option<Report>,
     /// Oldest first.
     logs: std::collections::VecDeque<PathBuf>,
+    /// Runs that were found to hold more than their part.
+    overstepped: Receiver<(RunId, Overstep)>,
+    /// What is to be looked at, for the thread that measures.
+    watched: Arc<Mutex<Vec<Watched>>>,
     observe: Box<dyn Fn(Report) + Send>,
     errands: Option<crate::Notifier>,
 }
@@ -236,6 +270,10 @@ impl Keeper {
                 self.refresh(run, dead.contains(&run));
             }
             self.match_assignment();
+            while let Ok((run, overstep)) = self.overstepped.try_recv() {
+                self.tell_of_overstep(run, &overstep);
+            }
+            self.publish_watched();
             self.tell();
         }
     }
@@ -322,6 +360,7 @@ impl Keeper {
         };
         kept.report = journal::report(run, ranks, &entries);
         let began = entries.iter().find_map(|e| if let Entry::Began { boot, .. } = e { Some(boot.clone()) } else { None });
+        kept.pid = entries.iter().find_map(|e| if let Entry::Began { pid, .. } = e { Some(*pid) } else { None });
         let ended = matches!(kept.report.phase, RunPhase::Ended(_));
         kept.standing = match (ended, kept.pidfd.is_some(), &began) {
             (true, _, _) => Standing::Ended,
@@ -454,6 +493,30 @@ impl Keeper {
             state: self.state.root().to_path_buf(),
         })?;
         order.stop.map_or(Ok(()), |stop| files.write_stop(&stop))
+    }
+
+    /// Its supervisor writes it down, and ends the run where that is the policy.
+    fn tell_of_overstep(&mut self, run: RunId, overstep: &Overstep) {
+        let Some(kept) = self.runs.get(&run).filter(|kept| kept.standing == Standing::Supervised) else { return };
+        if let Err(error) = kept.files.write_overstep(overstep) {
+            return tracing::error!("cannot write that run {run} holds more than its part: {error}");
+        }
+        if let Some(pidfd) = &kept.pidfd {
+            let _ = pidfd_send_signal(pidfd.as_fd(), Signal::USR1);
+        }
+    }
+
+    /// Runs that nobody but us keeps to their parts of devices.
+    fn publish_watched(&self) {
+        let orders = self.assignment.iter().flat_map(|assignment| &assignment.runs);
+        let shares = orders.filter_map(|order| Some((order, order.grant.share.filter(|share| share.enforced == Enforcement::Watched)?)));
+        let watched = shares.filter_map(|(order, share)| {
+            let kept = self.runs.get(&order.run).filter(|kept| kept.standing == Standing::Supervised)?;
+            let roots = kept.pid.into_iter().chain(kept.report.ranks.iter().filter_map(|rank| rank.pid)).collect();
+            Some(Watched { run: order.run, devices: order.grant.devices().cloned().collect(), part: share.memory, roots })
+        });
+        let watched: Vec<Watched> = watched.collect();
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = watched;
     }
 
     fn stop(&mut self, run: RunId, stop: StopOrder) {

@@ -18,7 +18,7 @@
 
 use machine::{CgroupMode, Device};
 use serde::{Deserialize, Serialize};
-use spec::{RunId, RunOrder, StopOrder};
+use spec::{Overstep, RunId, RunOrder, StopOrder};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -112,6 +112,20 @@ impl RunFiles {
 
     pub fn stop(&self) -> PathBuf {
         self.dir.join("stop.json")
+    }
+
+    /// What the node saw of a run that holds more than its part.
+    pub fn overstep(&self) -> PathBuf {
+        self.dir.join("overstep.json")
+    }
+
+    pub fn write_overstep(&self, overstep: &Overstep) -> io::Result<()> {
+        write_whole(&self.overstep(), &serde_json::to_vec(overstep)?)
+    }
+
+    /// `None` when there is none, or it is damaged: the next reading says it again.
+    pub fn read_overstep(&self) -> Option<Overstep> {
+        serde_json::from_slice(&fs::read(self.overstep()).ok()?).ok()
     }
 
     /// The file whose lock the living supervisor holds.

@@ -6,7 +6,7 @@
 //! status.
 
 use serde::{Deserialize, Serialize};
-use spec::{EndCause, IsolationReport, RankReport, RankState, RunId, RunPhase, RunReport, Span, StageTime, Time, Usage};
+use spec::{EndCause, IsolationReport, Overstep, RankReport, RankState, RunId, RunPhase, RunReport, Span, StageTime, Time, Usage};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -48,6 +48,10 @@ pub enum Entry {
     },
     Stopping {
         at: Time,
+    },
+    /// It holds more of a device than its part.
+    Overstep {
+        overstep: Overstep,
     },
     /// Always last.
     Ended {
@@ -146,6 +150,7 @@ pub(crate) fn report(run: RunId, ranks: u32, entries: &[Entry]) -> RunReport {
         isolation: None,
         stages: vec![],
         usage: None,
+        overstep: None,
     };
     for entry in entries {
         fold(&mut report, entry);
@@ -174,6 +179,7 @@ fn fold(report: &mut RunReport, entry: &Entry) {
             report.phase = RunPhase::Running;
         }
         Entry::Stopping { .. } => report.phase = RunPhase::Stopping,
+        Entry::Overstep { overstep } => report.overstep = Some(overstep.clone()),
         Entry::Ended { cause, usage, at } => {
             report.phase = RunPhase::Ended(cause.clone());
             report.usage = Some(*usage);

@@ -16,6 +16,7 @@ mod burial;
 mod clock;
 mod conduct;
 mod daemon;
+mod device_memory;
 mod environment;
 mod files;
 mod journal;

@@ -55,7 +55,8 @@ pub fn supervise(dir: &Path) -> Result<(), SuperviseError> {
     journal.write(&began()).and_then(|()| journal.sync()).map_err(failed(files.journal()))?;
     let state = StateFiles::at(&file.state);
     let wake = wake::Wake::new(&state, file.order.run);
-    let mut keeper = Keeper { files, file, journal, signals, state, stopping: false, ordered: None, environment: None, wake };
+    let mut keeper =
+        Keeper { files, file, journal, signals, state, stopping: false, ordered: None, overstep: None, environment: None, wake };
     let (cause, usage, leftovers) = match keeper.keep() {
         Ok(ended) => ended,
         Err(before_any_rank) => (before_any_rank, Usage::default(), None),
@@ -103,6 +104,8 @@ struct Keeper {
     stopping: bool,
     /// An order that came as a signal: a full disk has no room for the file.
     ordered: Option<StopOrder>,
+    /// The last overstep that was written down.
+    overstep: Option<spec::Overstep>,
     /// Keeps the environment from being cleared away.
     environment: Option<std::fs::File>,
     wake: wake::Wake,

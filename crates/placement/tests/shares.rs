@@ -172,7 +172,10 @@ fn a_level_that_is_not_offered_is_refused_with_the_reason() {
     let cambricon = |index| device(index, Vendor::Cambricon, DeviceClass::Npu, "MLU370", Some(Bytes::gib(24)), Some(0));
     let two = DeviceRequest { count: 2, ..part(8, 0) };
     let plan = planned(&snapshot_with([cambricon(0), cambricon(1)], [job(1).devices(two)]), &policy());
-    assert_eq!(sentences(&plan, 1), ["never fits: 8GiB of memory of a device: of such devices a rank shares one only, and 2 are asked for"]);
+    assert_eq!(
+        sentences(&plan, 1),
+        ["never fits: 8GiB of memory of a device: of such devices a rank shares one only, and 2 are asked for"]
+    );
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub use machine::{Bytes, IsolationLevel};
 pub use parse::{ParseContext, job_reference, job_schema, parse_job, parse_queues};
 pub use problem::{Problem, Problems};
 pub use report::{
-    EndCause, Enforced, IsolationMark, IsolationReport, RankReport, RankState, Report, RunPhase, RunReport, StageTime, Usage,
+    EndCause, Enforced, IsolationMark, IsolationReport, Overstep, RankReport, RankState, Report, RunPhase, RunReport, StageTime, Usage,
 };
 pub use sbatch::{
     Sbatch, SbatchContext, ScriptPlace, Step, find_script, is_batch_script, job_id_of_slurm, read_sbatch, read_srun, slurm_time,

@@ -1,7 +1,7 @@
 //! What a machine says: the whole observed state of its runs.
 
 use crate::{RunId, Span, Time};
-use machine::{Bytes, IsolationLevel};
+use machine::{Bytes, DeviceId, IsolationLevel};
 use serde::{Deserialize, Serialize};
 
 /// Everything a node knows of its runs. A run that has ended stays in the report until an assignment no longer
@@ -27,6 +27,22 @@ pub struct RunReport {
     /// In order; the last one may still be going on.
     pub stages: Vec<StageTime>,
     pub usage: Option<Usage>,
+    /// It held more of a device than its part, when that was last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overstep: Option<Overstep>,
+}
+
+/// A run held more of a device's memory than its part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overstep {
+    pub device: DeviceId,
+    /// Granted.
+    pub part: Bytes,
+    /// Measured.
+    pub used: Bytes,
+    pub at: Time,
+    /// The node's policy ends the run for it.
+    pub ends: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +68,8 @@ pub enum EndCause {
     Signalled { rank: u32, signal: i32 },
     /// The kernel killed a process of the run because its memory was used up.
     OutOfMemory { rank: Option<u32>, limit: Bytes, peak: Bytes },
+    /// It held more of a device's memory than its part, and the ranks were asked to end.
+    DeviceMemory { device: DeviceId, part: Bytes, used: Bytes },
     /// The limit was reached and the ranks were asked to end.
     Limit {
         limit: Span,

@@ -131,6 +131,11 @@ pub fn print_run(out: &mut impl Write, run: &RunView) -> io::Result<()> {
         let cpu = usage.cpu_time.map_or_else(|| "not measured".into(), |time| time.to_string());
         writeln!(out, "  used: memory peak {memory}, CPU time {cpu}, output {}", usage.output)?;
     }
+    if let Some(over) = &run.overstep {
+        let end = if over.ends { ", so it was asked to end" } else { "" };
+        let ago = now - over.at;
+        writeln!(out, "  warning: held {} of {} {ago} ago, where {} are its own{end}", over.used, over.device, over.part)?;
+    }
     if let Some(isolation) = &run.isolation {
         let (yes, no): (Vec<_>, Vec<_>) = isolation.marks.iter().partition(|mark| mark.enforced == Enforced::Yes);
         writeln!(out, "  isolation: {}", level(isolation.level))?;

@@ -1,7 +1,7 @@
 //! `ashlar up`: wires the daemon together and keeps it until it is told to stop.
 
-use crate::arguments::{DEFAULT_ADMIN_GROUP, Up};
-use crate::device_watch::{DeviceWatch, Figures};
+use crate::arguments::{DEFAULT_ADMIN_GROUP, OverShare, Up};
+use crate::device_watch::{DeviceWatch, Figures, Readings};
 use crate::failure::Failure;
 use crate::listing;
 use crate::program;
@@ -33,7 +33,8 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     raise_open_files();
     // Before any thread starts, so that every thread leaves these signals to the loop below.
     let signals = hold_signals().map_err(|error| Failure::internal(format!("cannot set up signals: {error}")))?;
-    let machine = super::machine::this_machine()?;
+    let mut machine = super::machine::this_machine()?;
+    machine.facts.measures_devices = true;
     let notifier = Notifier::start(vec![path.display().to_string(), program::NOTIFY.into()])
         .map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))?;
     // Compiling takes minutes: notices do not wait for it.
@@ -51,6 +52,7 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
             machine: Arc::new(machine.clone()),
             supervisor: vec![path.display().to_string(), program::SUPERVISE.into()],
             nursery: vec![path.display().to_string(), program::NURSE.into()],
+            overstep_ends: up.over_share == OverShare::End,
             errands,
         },
         Box::new(control.observer()),
@@ -120,7 +122,13 @@ fn watch_devices(machine: Machine, figures: Figures, control: &Control, slot: &A
             tracing::error!("a change of the devices is not on disk yet: {}", error.message);
         }
     };
-    DeviceWatch::start(machine, figures, told).map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))
+    let node = slot.clone();
+    let measured = move |readings: &Readings| {
+        if let Some(node) = node.get() {
+            node.measured(readings);
+        }
+    };
+    DeviceWatch::start(machine, figures, told, measured).map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))
 }
 
 /// One line on stdout says that the node answers, and where; the rest is for people.
@@ -163,7 +171,8 @@ fn keep(control: &Control, node: &OnceLock<Node>, watch: &DeviceWatch, mut machi
 
 /// Memory and devices may come while a machine runs. What was granted stays granted.
 fn look_again(control: &Control, node: &OnceLock<Node>, watch: &DeviceWatch, machine: &mut Machine) -> Result<(), Failure> {
-    let found = super::machine::this_machine()?;
+    let mut found = super::machine::this_machine()?;
+    found.facts.measures_devices = true;
     if found == *machine {
         return Ok(());
     }
@@ -212,6 +221,9 @@ fn flags(up: &Up) -> String {
     }
     if up.keep_finished != control::Retention::default() {
         flags.push_str(&format!(" --keep-finished {}", up.keep_finished));
+    }
+    if up.over_share == OverShare::End {
+        flags.push_str(" --over-share end");
     }
     flags
 }

@@ -40,13 +40,18 @@ pub struct TestNode {
 
 impl TestNode {
     pub fn start() -> TestNode {
+        TestNode::start_as(|state| command(state, &["up"]))
+    }
+
+    /// Starts the daemon by a command of the caller's, which is told the folder of the state.
+    pub fn start_as(up: impl FnOnce(&Path) -> Command) -> TestNode {
         let home = tempfile::Builder::new().prefix("ashlar-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let place = tempfile::Builder::new().prefix("ashlar-test-").tempdir().unwrap();
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let state = place.path().join("state");
         let mut node = TestNode { home, _place: place, state, daemon: None, variables: vec![] };
-        node.up();
+        node.up_as(up(&node.state));
         node
     }
 
@@ -68,8 +73,13 @@ impl TestNode {
 
     /// Starts the daemon and waits until it answers.
     pub fn up(&mut self) {
-        let variables = self.variables.iter().map(|(name, value)| (name, value));
-        let mut child = command(&self.state, &["up"]).envs(variables).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut up = command(&self.state, &["up"]);
+        up.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        self.up_as(up);
+    }
+
+    pub fn up_as(&mut self, mut up: Command) {
+        let mut child = up.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if line.is_empty() {
@@ -201,4 +211,16 @@ macro_rules! root_or_skip {
             return;
         }
     };
+}
+
+/// Asks again and again, for what no command waits for.
+pub fn until<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }

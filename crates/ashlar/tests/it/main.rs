@@ -18,6 +18,7 @@ mod npus;
 mod other_kernel;
 mod refusals;
 mod road;
+mod shares;
 mod simulate;
 mod slurm;
 mod tidy;

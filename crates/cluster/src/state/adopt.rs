@@ -45,6 +45,7 @@ impl State {
                     isolation: None,
                     stages: vec![],
                     usage: None,
+                    overstep: None,
                 });
             });
         }

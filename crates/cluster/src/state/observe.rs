@@ -197,6 +197,9 @@ fn merged(known: &Run, said: &RunReport, at: Time) -> Option<Run> {
         run.started = run.started.or(Some(at));
     }
     run.isolation = run.isolation.or_else(|| said.isolation.clone());
+    if said.overstep.is_some() {
+        run.overstep.clone_from(&said.overstep);
+    }
     if progress(&said.stages) > progress(&run.stages) {
         run.stages = said.stages.clone();
     }
@@ -228,6 +231,7 @@ fn difference(known: &Run, now: &Run) -> RunReport {
         isolation: now.isolation.clone().filter(|_| known.isolation.is_none()),
         stages: if known.stages == now.stages { vec![] } else { now.stages.clone() },
         usage: now.usage,
+        overstep: now.overstep.clone().filter(|_| known.overstep != now.overstep),
     }
 }
 

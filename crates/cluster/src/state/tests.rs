@@ -26,7 +26,7 @@ pub(super) fn ada() -> Identity {
 }
 
 pub(super) fn said(run: RunId, phase: RunPhase) -> RunReport {
-    RunReport { run, phase, started: None, ended: None, ranks: vec![], isolation: None, stages: vec![], usage: None }
+    RunReport { run, phase, started: None, ended: None, ranks: vec![], isolation: None, stages: vec![], usage: None, overstep: None }
 }
 
 pub(super) fn grant(machine: &str, ranks: u32) -> Grant {

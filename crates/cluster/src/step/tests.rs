@@ -33,6 +33,7 @@ fn ends(core: &Core, number: u64, cause: EndCause) -> Input {
         isolation: None,
         stages: vec![],
         usage: None,
+        overstep: None,
     });
     let generation = core.state().assignment("m0").generation;
     Input::Observe { report: Report { machine: "m0".into(), generation, runs: runs.collect() } }
@@ -93,6 +94,7 @@ fn executes(runs: &[&str], generation: u64) -> Input {
         isolation: None,
         stages: vec![],
         usage: None,
+        overstep: None,
     };
     Input::Observe { report: Report { machine: "m0".into(), generation, runs: runs.iter().map(run).collect() } }
 }

@@ -304,7 +304,7 @@ fn exit_code_is_true(job: &Job) -> Result<(), Broken> {
         (JobState::Failed, Some(RunState::Ended(cause))) => match cause {
             EndCause::Exit { code, .. } => *code,
             EndCause::Signalled { signal, .. } => 128 + signal,
-            EndCause::OutOfMemory { .. } => 137,
+            EndCause::OutOfMemory { .. } | EndCause::DeviceMemory { .. } => 137,
             EndCause::Limit { .. } => 124,
             EndCause::StartFailed { .. } | EndCause::Lost { .. } | EndCause::Stopped => 125,
             EndCause::Success => return broken("exit codes are true", format!("{} failed by success", job.id)),

@@ -212,6 +212,7 @@ impl Site {
                 isolation: None,
                 stages: vec![],
                 usage: None,
+                overstep: None,
             }
         });
         Report { machine: self.machine.id.clone(), generation: self.journal.generation, runs: runs.collect() }

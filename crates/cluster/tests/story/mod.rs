@@ -329,7 +329,7 @@ impl Story {
 }
 
 fn blank(run: RunId, phase: RunPhase) -> RunReport {
-    RunReport { run, phase, started: None, ended: None, ranks: vec![], isolation: None, stages: vec![], usage: None }
+    RunReport { run, phase, started: None, ended: None, ranks: vec![], isolation: None, stages: vec![], usage: None, overstep: None }
 }
 
 fn phase(words: &[&str]) -> Result<RunPhase, String> {

@@ -67,6 +67,7 @@ fn run_view(run: &Run) -> RunView {
         isolation: run.isolation.clone(),
         stages: run.stages.clone(),
         usage: run.usage,
+        overstep: run.overstep.clone(),
     }
 }
 

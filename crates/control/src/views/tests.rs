@@ -176,6 +176,7 @@ fn ended_run(cause: spec::EndCause) -> Run {
         isolation: None,
         stages: vec![],
         usage: None,
+        overstep: None,
     }
 }
 
@@ -244,6 +245,7 @@ fn the_json_of_a_job_has_the_promised_fields() {
         isolation: None,
         stages: vec![],
         usage: None,
+        overstep: None,
     };
     job.runs.push(run);
     let json = serde_json::to_value(job_view(&job)).unwrap();

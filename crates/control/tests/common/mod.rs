@@ -142,6 +142,7 @@ fn carry_out(assignments: &Receiver<Assignment>, observe: &impl Fn(Report)) {
                 isolation: None,
                 stages: vec![],
                 usage: None,
+                overstep: None,
             };
             running.insert(order.run, report);
         }

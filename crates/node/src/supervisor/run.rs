@@ -204,6 +204,9 @@ impl Keeper {
             if orders_to_read && let Some(stop) = self.stop_order() {
                 events.push(Event::StopOrdered { kill: stop.kill });
             }
+            if orders_to_read {
+                events.extend(self.overstepped());
+            }
             let mut over = false;
             while let Some(event) = gang.started.next_event() {
                 match self.record(&event, &mut told_running) {
@@ -238,6 +241,15 @@ impl Keeper {
             let timeout = timers.next().into_iter().chain(self.wake.again()).min();
             orders_to_read = self.wait(gang, timeout);
         }
+    }
+
+    /// What the node saw is written down once; it ends the run where the node's policy says so.
+    fn overstepped(&mut self) -> Option<Event> {
+        let overstep = self.files.read_overstep().filter(|seen| self.overstep.as_ref() != Some(seen))?;
+        self.note(&Entry::Overstep { overstep: overstep.clone() });
+        self.wake_node();
+        self.overstep = Some(overstep.clone());
+        overstep.ends.then_some(Event::Overstepped { overstep })
     }
 
     fn out_of_memory(&self, gang: &Gang) -> Option<EndCause> {

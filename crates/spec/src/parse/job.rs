@@ -115,7 +115,7 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
                 "devices: nvidia:24GB..48GB:1",
                 "devices: gpu:share 8GB",
                 "devices: 0.5",
-                "devices: {of: A100, memory: 24GB, compute: 25%, enforced: driver}",
+                "devices: {of: A100, memory: 24GB, compute: 25%, enforced: watched}",
             ],
             elsewhere: &["gpu", "gpus", "accelerator", "accelerators", "resources", "gres", "npus"],
             ..PLAIN

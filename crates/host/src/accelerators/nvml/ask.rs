@@ -6,10 +6,12 @@
 
 use super::reply::{Fabric, Failed, Gpu, Line, MigSlice, Nvlink, Remap};
 use machine::telemetry::PcieLink;
-use machine::{Bytes, Telemetry};
+use machine::{Bytes, ProcessMemory, Telemetry};
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, MemoryError, TemperatureSensor};
+use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use nvml_wrapper::{Device, Nvml};
 use std::ffi::OsStr;
 use std::io::{BufRead, Write};
@@ -145,9 +147,19 @@ fn telemetry(device: &Device) -> Telemetry {
         ecc_uncorrected: errors(MemoryError::Uncorrected),
         link: link(device),
         pcie_replays: device.pcie_replay_counter().ok().map(u64::from),
+        processes: processes(device),
         throttled: device.current_throttle_reasons().map(throttled).unwrap_or_default(),
         ..Telemetry::default()
     }
+}
+
+/// Of programs that compute, on a card that is not divided. Within a container without the machine's process numbers the driver tells none.
+fn processes(device: &Device) -> Vec<ProcessMemory> {
+    let memory = |process: ProcessInfo| match process.used_gpu_memory {
+        UsedGpuMemory::Used(bytes) => Some(ProcessMemory { pid: process.pid, memory: Bytes(bytes) }),
+        UsedGpuMemory::Unavailable => None,
+    };
+    device.running_compute_processes().unwrap_or_default().into_iter().filter_map(memory).take(4096).collect()
 }
 
 fn link(device: &Device) -> Option<PcieLink> {
