@@ -8,6 +8,7 @@ mod churn;
 pub mod elastic;
 mod fill;
 mod policies;
+pub mod sharing;
 pub mod types;
 
 pub use churn::{Churn, ChurnReport, ChurnSample, churn};

@@ -9,7 +9,7 @@ mod control;
 mod disk;
 mod network;
 mod people;
-mod random;
+pub(crate) mod random;
 pub mod sample;
 mod site;
 
