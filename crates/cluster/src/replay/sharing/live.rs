@@ -67,7 +67,17 @@ impl<'a> Live<'a> {
                     Some(true) => RunPhase::Ended(EndCause::Stopped),
                     Some(false) => RunPhase::Ended(EndCause::Success),
                 };
-                RunReport { run: run.id, phase, started: None, ended: None, ranks: vec![], isolation: None, stages: vec![], usage: None, overstep: None }
+                RunReport {
+                    run: run.id,
+                    phase,
+                    started: None,
+                    ended: None,
+                    ranks: vec![],
+                    isolation: None,
+                    stages: vec![],
+                    usage: None,
+                    overstep: None,
+                }
             });
             let generation = self.core.state().assignment(machine).generation;
             Input::Observe { report: Report { machine: machine.into(), generation, runs: runs.collect() } }

@@ -34,7 +34,15 @@ fn arrivals(cluster: &Cluster, shapes: Vec<(u32, Span)>, load: u64, often: &[u64
     let mut at = BEGIN;
     let whose = |random: &mut Random| {
         let mut left = random.below(often.iter().sum());
-        often.iter().position(|often| left < *often || { left -= often; false }).unwrap_or(0)
+        often
+            .iter()
+            .position(|often| {
+                left < *often || {
+                    left -= often;
+                    false
+                }
+            })
+            .unwrap_or(0)
     };
     let mut work = Vec::with_capacity(shapes.len());
     for (devices, takes) in shapes {
