@@ -1,9 +1,11 @@
 //! The command line. Flags are written in full in all documents; every command's help ends with examples.
 
+mod doctor;
 mod env;
 mod launch;
 mod machine;
 
+pub use doctor::Doctor;
 pub use env::{Env, EnvAction, EnvCreate, EnvGc, EnvWhy};
 pub use launch::{Explain, Launch, LaunchAction};
 pub use machine::{Capture, MachineAction, Paths};
@@ -63,6 +65,8 @@ pub enum Command {
     Machine(Machine),
     /// Show accelerators: what each is, how far it works, and what stops it
     Devices(Devices),
+    /// Say whether this machine is ready for its work, and how to make it so
+    Doctor(Doctor),
     /// Make and look after environments: the software that ranks see
     Env(Env),
     /// Show queues: shares, what is held, what waits

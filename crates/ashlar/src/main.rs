@@ -9,6 +9,7 @@ mod command;
 mod curve;
 mod device_text;
 mod device_watch;
+mod doctor_text;
 mod failure;
 mod follow;
 mod hwloc_xml;
@@ -84,6 +85,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Machine(machine) => command::machine::run(&place, machine),
         Command::Env(env) => command::env::run(&place, env),
         Command::Devices(devices) => command::devices::run(&place, devices),
+        Command::Doctor(doctor) => command::doctor::run(doctor),
         Command::Status(status) => command::status::run(&place, status),
         Command::Queues(queues) => command::queues::run(&place, queues),
         Command::Quickstart(quickstart) => command::quickstart::run(&place, quickstart),

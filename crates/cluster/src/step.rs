@@ -278,6 +278,7 @@ impl Core {
                 evidence: news.iter().map(|run| format!("run {run}")).collect(),
                 hint: Some("the end of the log was lost, or an older one was put in its place; the jobs that are known start again".into()),
                 source: "docs/concepts/state-machine.md".into(),
+                ..Finding::default()
             });
         }
     }
@@ -353,6 +354,7 @@ impl Core {
             evidence,
             hint: Some("this is a bug in Ashlar; please report it with the evidence".into()),
             source: "docs/concepts/state-machine.md".into(),
+            ..Finding::default()
         });
     }
 

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How much a finding matters, least first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Worth knowing; nothing has to be done.
+    #[default]
     Info,
     /// Works, but not as well as it could, or somebody asked for it to stop.
     Warning,
@@ -29,7 +30,7 @@ impl fmt::Display for Severity {
 }
 
 /// One thing that is wrong (or, with [`Severity::Info`], one that is right), why we think so and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// Stable name of the rule, such as `run.out-of-memory`: what scripts and silences refer to.
     pub id: String,
@@ -44,6 +45,18 @@ pub struct Finding {
     pub hint: Option<String>,
     /// Where the rule comes from: a manual page, a standard, or our own contract.
     pub source: String,
+    /// What it is about, where that is a part of the machine: `nvme0n1`, `0000:3b:00.0`, `vm.swappiness`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// What should be there instead of what was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<String>,
+    /// What it costs to leave it as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<String>,
+    /// The one command that puts it right, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
 
 impl Finding {

@@ -128,7 +128,7 @@ fn limited(limit: &str, clean: bool) -> Finding {
 }
 
 fn finding(id: &str, severity: Severity, title: String, detail: &str, source: &str) -> Finding {
-    Finding { id: id.into(), severity, title, detail: detail.into(), evidence: vec![], hint: None, source: source.into() }
+    Finding { id: id.into(), severity, title, detail: detail.into(), source: source.into(), ..Finding::default() }
 }
 
 /// "rank 3 " in a gang, nothing for a job of one process.

@@ -19,6 +19,7 @@ mod paths;
 pub mod pci;
 mod probe;
 pub mod process;
+pub mod readiness;
 mod root;
 mod software;
 pub mod survey;

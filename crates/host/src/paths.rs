@@ -196,7 +196,7 @@ fn has_module(root: &Root, names: &[&str]) -> Option<bool> {
 }
 
 /// What the kernel was built with, where it says so.
-fn kernel_config(root: &Root, release: &str) -> Option<String> {
+pub(crate) fn kernel_config(root: &Root, release: &str) -> Option<String> {
     const LONGEST: u64 = 4 << 20;
     if release.contains('/') {
         return None;

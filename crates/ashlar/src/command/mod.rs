@@ -3,6 +3,7 @@
 pub mod cancel;
 pub mod completions;
 pub mod devices;
+pub mod doctor;
 pub mod env;
 pub mod jobs;
 pub mod launch;

@@ -4,7 +4,7 @@ use super::bench_node::{ASHLAR, TestNode, ashlar, stderr, stdout};
 use super::tidy::workspace;
 use std::process::Command;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "up",
     "run",
     "submit",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 23] = [
     "machine capture",
     "machine paths",
     "devices",
+    "doctor",
     "queues",
     "quickstart",
     "token",
@@ -52,7 +53,7 @@ fn every_command_shows_examples_and_every_listing_has_json() {
     for command in COMMANDS {
         let text = stdout(&Command::new(ASHLAR).args(command.split(' ')).arg("--help").output().unwrap());
         assert!(text.contains("Examples:"), "{command}");
-        let listing = ["submit", "plan", "jobs", "show", "why", "machine", "devices", "queues", "simulate"].contains(&command);
+        let listing = ["submit", "plan", "jobs", "show", "why", "machine", "devices", "doctor", "queues", "simulate"].contains(&command);
         assert!(!listing || text.contains("--json"), "{command}");
     }
 }

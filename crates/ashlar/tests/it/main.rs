@@ -7,6 +7,7 @@ mod command_line;
 mod crash;
 mod device_table;
 mod devices;
+mod doctor;
 mod edges;
 mod elastic;
 mod environments;
