@@ -82,7 +82,7 @@ fn the_audit_of_this_machine_writes_nothing() {
     let calls = "trace=open,openat,openat2,creat,execve,rename,unlink,mkdir,socket,ioctl";
     let traced = Command::new("strace").args(["-f", "-e", calls, "-o"]).arg(trace.path()).args([ASHLAR, "doctor", "--json"]).output();
     let Ok(output) = traced else { return eprintln!("skipped: no strace to watch with (Debian package strace)") };
-    if !output.status.code().is_some_and(|code| code < 2) {
+    if output.status.code().is_none_or(|code| code >= 2) {
         return eprintln!("skipped: strace may not trace here: {}", stderr(&output));
     }
     let text = fs::read_to_string(trace.path()).unwrap();
