@@ -4,11 +4,13 @@ mod doctor;
 mod env;
 mod launch;
 mod machine;
+mod tune;
 
 pub use doctor::Doctor;
 pub use env::{Env, EnvAction, EnvCreate, EnvGc, EnvWhy};
 pub use launch::{Explain, Launch, LaunchAction};
 pub use machine::{Capture, MachineAction, Paths};
+pub use tune::{Tune, TuneAction, TuneApply, TuneChoice, TuneStatus, TuneUndo};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use spec::{JobId, RunId};
@@ -67,6 +69,8 @@ pub enum Command {
     Devices(Devices),
     /// Say whether this machine is ready for its work, and how to make it so
     Doctor(Doctor),
+    /// Make this machine ready, as a transaction that can be undone
+    Tune(Tune),
     /// Make and look after environments: the software that ranks see
     Env(Env),
     /// Show queues: shares, what is held, what waits

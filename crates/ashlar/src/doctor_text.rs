@@ -1,5 +1,6 @@
 //! What `ashlar doctor` tells people.
 
+use diagnosis::profile::{Judged, Verdict};
 use diagnosis::readiness::{self, Report, Role, Rule, Scope, Test};
 use diagnosis::{Finding, Severity};
 use machine::NodeFacts;
@@ -128,6 +129,44 @@ fn closing(report: &Report) -> String {
         out += &format!("unknown here: {}{more}\n", names.join(", "));
     }
     out
+}
+
+/// What each line of a profile would do, those that ask for a look first.
+pub fn against(name: &str, role: Role, judged: &[Judged], unjudged: usize) -> String {
+    let mut out = format!("{name} · role {role}\n");
+    let kinds: [(&str, fn(&Verdict) -> bool); 6] = [
+        ("dead: no such file here", |verdict| matches!(verdict, Verdict::Dead { .. })),
+        ("against the role", |verdict| matches!(verdict, Verdict::Conflict { .. })),
+        ("overridden by a later line", |verdict| matches!(verdict, Verdict::Overridden { .. })),
+        ("no effect", |verdict| matches!(verdict, Verdict::NoEffect { .. })),
+        ("would change", |verdict| matches!(verdict, Verdict::Changes { .. })),
+        ("not known here", |verdict| matches!(verdict, Verdict::Unknown { .. })),
+    ];
+    let mut counts = vec![];
+    for (title, is) in kinds {
+        let own: Vec<&Judged> = judged.iter().filter(|one| is(&one.verdict)).collect();
+        counts.push(format!("{} {}", own.len(), title.split(':').next().unwrap_or(title)));
+        if own.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "\n{title}");
+        for one in own {
+            let line = &one.line;
+            let _ = writeln!(out, "  {}:{}  {} = {}", line.file, line.number, line.key, line.value);
+            let _ = writeln!(out, "      {}", said(&one.verdict));
+        }
+    }
+    let _ = writeln!(out, "\n{}; {unjudged} lines are about other things than files of the kernel", counts.join(", "));
+    out
+}
+
+fn said(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Dead { why } | Verdict::NoEffect { why } | Verdict::Unknown { why } => why.clone(),
+        Verdict::Conflict { rule, wanted, why } => format!("should be {wanted} [{rule}]: {why}"),
+        Verdict::Overridden { file, number } => format!("{file}:{number} sets it to something else"),
+        Verdict::Changes { now } => format!("is {now} now"),
+    }
 }
 
 /// The list of all rules, or of those for one role.

@@ -24,6 +24,7 @@ mod program;
 mod slurm;
 mod state;
 mod svg;
+mod tune_text;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
@@ -86,6 +87,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Env(env) => command::env::run(&place, env),
         Command::Devices(devices) => command::devices::run(&place, devices),
         Command::Doctor(doctor) => command::doctor::run(doctor),
+        Command::Tune(tune) => command::tune::run(&place, tune),
         Command::Status(status) => command::status::run(&place, status),
         Command::Queues(queues) => command::queues::run(&place, queues),
         Command::Quickstart(quickstart) => command::quickstart::run(&place, quickstart),

@@ -5,6 +5,7 @@
 //! them at its own edge.
 
 mod finding;
+pub mod profile;
 pub mod readiness;
 pub mod run_end;
 mod signal;

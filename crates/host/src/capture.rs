@@ -14,6 +14,7 @@ mod unpack;
 mod walk;
 
 pub use fragment::{holds_machine, open_folder};
+pub(crate) use plan::is_denied;
 pub use redact::{Redactor, Text};
 pub use unpack::{Limits, UnpackError, open, unpack};
 

@@ -1,7 +1,7 @@
 //! The machine as the kernel shows it.
 //!
 //! Everything is read below a [`Root`]: the running machine, or a captured tree of another one, which is how every
-//! reader here is tested. The parsers in [`text`] are pure; nothing here writes to the machine. A source that is
+//! reader here is tested. The parsers in [`text`] are pure; nothing but [`tune`] writes to the machine. A source that is
 //! missing or damaged costs the fact it would have given, never the whole picture.
 
 pub mod accelerators;
@@ -26,6 +26,7 @@ pub mod survey;
 pub mod telemetry;
 pub mod text;
 mod topology;
+pub mod tune;
 pub mod watch;
 
 pub use error::HostError;

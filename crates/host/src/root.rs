@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 mod folder;
 mod reads;
+mod write;
 
 pub use folder::Folder;
 pub use reads::Reads;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Looks only: nothing is written, no program is started. Notes are told and are no findings.\nExit codes: 0 nothing to do, 1 there are findings, 2 it could not look.\n\nExamples:\n  ashlar doctor\n  ashlar doctor --role serve\n  ashlar doctor --root box7.tar.gz         # a captured machine, see `ashlar machine capture`\n  ashlar doctor --json | jq -r '.findings[] | select(.severity != \"info\") | .id'\n  ashlar doctor --rules                    # everything that is looked at, and why"
+    after_help = "Looks only: nothing is written, no program is started. Notes are told and are no findings.\nExit codes: 0 nothing to do, 1 there are findings, 2 it could not look.\n\nExamples:\n  ashlar doctor\n  ashlar doctor --role serve\n  ashlar doctor --root box7.tar.gz         # a captured machine, see `ashlar machine capture`\n  ashlar doctor --json | jq -r '.findings[] | select(.severity != \"info\") | .id'\n  ashlar doctor --against accelerator-performance     # a profile of tuned: which lines are dead here?\n  ashlar doctor --against /etc/sysctl.d\n  ashlar doctor --rules                    # everything that is looked at, and why"
 )]
 pub struct Doctor {
     /// What the machine is there for [default: train where there are accelerators, else control]
@@ -18,6 +18,9 @@ pub struct Doctor {
     /// List all rules instead
     #[arg(long, conflicts_with_all = ["root", "brief"])]
     pub rules: bool,
+    /// Judge a profile that somebody else wrote: a file or folder of sysctl.d, a tuned.conf, or the name of a profile of tuned
+    #[arg(long, value_name = "PROFILE", conflicts_with_all = ["rules", "brief"])]
+    pub against: Option<String>,
     /// One line a finding
     #[arg(long)]
     pub brief: bool,

@@ -1,5 +1,7 @@
 //! `ashlar doctor`
 
+mod against;
+
 use crate::arguments::Doctor;
 use crate::failure::{FAILED, Failure, INPUT};
 use crate::{doctor_text, listing};
@@ -28,6 +30,9 @@ pub fn run(asked: Doctor) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(profile) = &asked.against {
+        return against::run(&asked, profile);
+    }
     let facts = look(asked.root.as_deref())?;
     let role = role.unwrap_or_else(|| readiness::likely_role(&facts));
     let report = readiness::check(&facts, role);
@@ -42,15 +47,18 @@ pub fn run(asked: Doctor) -> Result<ExitCode, Failure> {
 
 /// Facts of this machine, or of a captured one.
 pub fn look(captured: Option<&Path>) -> Result<NodeFacts, Failure> {
-    let root = match captured {
-        Some(path) => super::machine::open(path)?,
-        None => host::Root::live(),
-    };
-    host::readiness::read(&root, &readiness::sources()).map_err(|error| {
-        let failure = Failure::failed(format!("cannot read the machine: {error}")).code(INPUT);
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    })
+    let root = open(captured)?;
+    host::readiness::read(&root, &readiness::sources()).map_err(|error| unreadable(&error))
+}
+
+fn open(captured: Option<&Path>) -> Result<host::Root, Failure> {
+    captured.map_or_else(|| Ok(host::Root::live()), super::machine::open)
+}
+
+pub fn unreadable(error: &host::HostError) -> Failure {
+    let failure = Failure::failed(format!("cannot read the machine: {error}")).code(INPUT);
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }

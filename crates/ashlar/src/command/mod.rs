@@ -20,6 +20,7 @@ pub mod status;
 pub mod submit;
 pub mod supervise;
 pub mod token;
+pub mod tune;
 pub mod up;
 pub mod wait;
 pub mod why;

@@ -33,6 +33,7 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     raise_open_files();
     // Before any thread starts, so that every thread leaves these signals to the loop below.
     let signals = hold_signals().map_err(|error| Failure::internal(format!("cannot set up signals: {error}")))?;
+    super::tune::recover_at_start(place);
     let mut machine = super::machine::this_machine()?;
     machine.facts.measures_devices = true;
     let notifier = Notifier::start(vec![path.display().to_string(), program::NOTIFY.into()])

@@ -4,7 +4,7 @@ use super::bench_node::{ASHLAR, TestNode, ashlar, stderr, stdout};
 use super::tidy::workspace;
 use std::process::Command;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 29] = [
     "up",
     "run",
     "submit",
@@ -23,6 +23,11 @@ const COMMANDS: [&str; 24] = [
     "machine paths",
     "devices",
     "doctor",
+    "tune",
+    "tune plan",
+    "tune apply",
+    "tune status",
+    "tune undo",
     "queues",
     "quickstart",
     "token",

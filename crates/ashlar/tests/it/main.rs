@@ -23,4 +23,5 @@ mod shares;
 mod simulate;
 mod slurm;
 mod tidy;
+mod tune;
 mod withstand;

@@ -5,7 +5,9 @@
 //! rules into the writes that would put things right, so a value stands in one place. What cannot be read is unknown and
 //! never a finding. A new rule is one entry in one of the lists under `rules`.
 
+pub mod boot;
 mod look;
+pub mod managers;
 mod rule;
 mod rules;
 
@@ -106,6 +108,34 @@ fn finding(rule: &Rule, look: &Look, claim: Claim) -> Finding {
         cost: Some(rule.cost.to_owned()),
         command: claim.command.filter(|_| elsewhere.is_none()),
     }
+}
+
+/// A word of the kernel command line that should be there, or should not. It counts after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Parameter {
+    pub rule: &'static str,
+    pub word: &'static str,
+    /// Whether it is to be added or taken away.
+    pub add: bool,
+    pub why: &'static str,
+    pub source: &'static str,
+}
+
+/// What only the kernel command line can put right, of rules that ask for something.
+pub fn parameters(facts: &NodeFacts, role: Role) -> Vec<Parameter> {
+    let look = Look::new(facts, role);
+    let mut found: Vec<Parameter> = vec![];
+    for rule in rules().filter(|rule| matches!(rule.test, Test::Judge(_)) && rule.elsewhere(&look).is_none()) {
+        if !matches!(rule.sight(&look), Sight::Clear) {
+            continue;
+        }
+        for (word, add) in rule.claims(&look).iter().filter_map(|claim| claim.parameter) {
+            if !found.iter().any(|one| one.word == word) {
+                found.push(Parameter { rule: rule.id, word, add, why: rule.why, source: rule.source });
+            }
+        }
+    }
+    found
 }
 
 /// One write that would put something right.

@@ -152,6 +152,8 @@ pub struct Claim {
     pub command: Option<String>,
     /// What to do, where no single command does it.
     pub hint: Option<String>,
+    /// A word of the kernel command line that would do it, and whether it is to be added or taken away.
+    pub parameter: Option<(&'static str, bool)>,
     /// Where it is not the rule's own.
     pub severity: Option<Severity>,
 }
@@ -188,6 +190,16 @@ impl Claim {
 
     pub fn hint(self, hint: impl Into<String>) -> Claim {
         Claim { hint: Some(hint.into()), ..self }
+    }
+
+    /// A word to be added to the kernel command line.
+    pub fn add_parameter(self, word: &'static str) -> Claim {
+        Claim { parameter: Some((word, true)), ..self }
+    }
+
+    /// A word to be taken from the kernel command line.
+    pub fn drop_parameter(self, word: &'static str) -> Claim {
+        Claim { parameter: Some((word, false)), ..self }
     }
 
     pub fn severity(self, severity: Severity) -> Claim {

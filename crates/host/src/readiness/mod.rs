@@ -79,6 +79,21 @@ pub fn readings(root: &Root, sources: &BTreeSet<Source>, release: &str) -> Readi
     readings
 }
 
+/// Texts of more files, of paths that are known only at run time. `*` stands for any text within one name.
+pub fn read_more(root: &Root, paths: &BTreeSet<String>, readings: &mut Readings) {
+    for pattern in paths {
+        for path in patterns::expand(root, pattern).into_iter().take(MOST_FILES) {
+            // A profile may name nothing outside the kernel's values, and nothing that acts when it is read.
+            if ["proc/sys/", "sys/"].iter().any(|top| path.starts_with(top))
+                && !path.split('/').any(|part| part == "..")
+                && !crate::capture::is_denied(&path)
+            {
+                take(root, &path, readings);
+            }
+        }
+    }
+}
+
 fn take(root: &Root, path: &str, readings: &mut Readings) {
     match root.bytes(path) {
         Ok(bytes) if bytes.len() <= LONGEST_TEXT => readings.insert(path, String::from_utf8_lossy(&bytes).trim_end()),

@@ -224,7 +224,9 @@ pub const RULES: &[Rule] = &[
             let claim = Claim::new("processor", format!("open to {}", names.join(", "))).wanted("mitigated");
             let claim = open.iter().fold(claim, |claim, at| claim.seen(at.path, at.value));
             vec![match look.parameter("mitigations") {
-                Some("off") => claim.hint("take `mitigations=off` from the kernel command line, if people share the machine"),
+                Some("off") => claim
+                    .drop_parameter("mitigations=off")
+                    .hint("take `mitigations=off` from the kernel command line, if people share the machine"),
                 _ => claim.hint("install newer microcode and kernel packages, then reboot"),
             }]
         }),

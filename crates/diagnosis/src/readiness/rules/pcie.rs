@@ -153,6 +153,7 @@ pub const RULES: &[Rule] = &[
                 Claim::new("kernel", "errors on PCIe links are switched off (pci=noaer)")
                     .wanted("no pci=noaer")
                     .seen("proc/cmdline", format!("pci={value}"))
+                    .drop_parameter("pci=noaer")
                     .hint("take `pci=noaer` from the kernel command line"),
             ],
             _ => vec![],
@@ -304,6 +305,7 @@ fn translated(look: &Look) -> Vec<Claim> {
         Claim::new("IOMMU", format!("addresses of {} are translated", names.join(", ")))
             .wanted("identity")
             .seen(path, look.text(path).unwrap_or_default())
+            .add_parameter(if look.facts.software.architecture == "aarch64" { "iommu.passthrough=1" } else { "iommu=pt" })
             .hint("add `iommu=pt` to the kernel command line (on Arm `iommu.passthrough=1`) and reboot"),
     ]
 }

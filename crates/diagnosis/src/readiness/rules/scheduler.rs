@@ -156,6 +156,7 @@ pub const RULES: &[Rule] = &[
                 Claim::new("kernel", "there is no /proc/pressure")
                     .wanted("pressure stall information")
                     .read("proc/pressure/cpu: not there")
+                    .add_parameter("psi=1")
                     .hint("add `psi=1` to the kernel command line, or take a kernel built with CONFIG_PSI"),
             ],
             _ => vec![],
@@ -177,6 +178,7 @@ pub const RULES: &[Rule] = &[
                 Claim::new("kernel", "idle cores spin (idle=poll)")
                     .wanted("no idle=poll")
                     .seen("proc/cmdline", "idle=poll")
+                    .drop_parameter("idle=poll")
                     .hint("take `idle=poll` from the kernel command line; hold /dev/cpu_dma_latency for the jobs that need it"),
             ],
             _ => vec![],

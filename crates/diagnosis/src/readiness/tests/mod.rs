@@ -173,6 +173,21 @@ fn the_plan_is_what_the_findings_ask_for() {
 }
 
 #[test]
+fn what_needs_a_restart_is_told_by_itself() {
+    let mut facts = server();
+    facts.readings.forget("proc/pressure/cpu");
+    facts.machine.facts.command_line = "quiet idle=poll mitigations=off".into();
+    facts.readings.insert("proc/cmdline", "quiet idle=poll mitigations=off");
+    facts.readings.insert("sys/devices/system/cpu/vulnerabilities/mds", "Vulnerable");
+    facts.readings.insert("sys/devices/system/cpu/vulnerabilities/l1tf", "Vulnerable");
+    let found: Vec<(&str, bool)> = parameters(&facts, Role::Train).iter().map(|one| (one.word, one.add)).collect();
+    assert_eq!(found, [("mitigations=off", false), ("psi=1", true), ("idle=poll", false)]);
+    assert!(changes(&facts, Role::Train).is_empty());
+    facts.container = Some("Docker".into());
+    assert!(parameters(&facts, Role::Train).is_empty());
+}
+
+#[test]
 fn the_likely_role_is_that_of_the_hardware() {
     assert_eq!(likely_role(&server()), Role::Train);
     assert_eq!(likely_role(&NodeFacts::default()), Role::Control);
