@@ -134,7 +134,8 @@ fn closing(report: &Report) -> String {
 /// What each line of a profile would do, those that ask for a look first.
 pub fn against(name: &str, role: Role, judged: &[Judged], unjudged: usize) -> String {
     let mut out = format!("{name} · role {role}\n");
-    let kinds: [(&str, fn(&Verdict) -> bool); 6] = [
+    type Is = fn(&Verdict) -> bool;
+    let kinds: [(&str, Is); 6] = [
         ("dead: no such file here", |verdict| matches!(verdict, Verdict::Dead { .. })),
         ("against the role", |verdict| matches!(verdict, Verdict::Conflict { .. })),
         ("overridden by a later line", |verdict| matches!(verdict, Verdict::Overridden { .. })),

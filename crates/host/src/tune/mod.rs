@@ -22,7 +22,7 @@ pub enum TuneError {
     #[error("{0}; what had been written was put back")]
     PutBack(Cause),
     #[error("{cause}; and {path} could not be put back to '{old}': {why}")]
-    Between { cause: Cause, path: String, old: String, why: String },
+    Between { cause: String, path: String, old: String, why: String },
     #[error("{}", .0.map_or("there is nothing to undo".to_owned(), |id| format!("there is no transaction {id} to undo")))]
     NoSuch(Option<u32>),
     #[error("transaction {id} cannot be undone: {later}, which came later, wrote {path} too")]
@@ -176,12 +176,16 @@ pub fn current(ground: &dyn Ground, write: &Write) -> Option<String> {
 /// Everything that was begun is put back, the last one first.
 fn put_back(ground: &mut dyn Ground, journal: &Journal, id: u32, writes: &[Write], done: &[usize], cause: Cause) -> TuneError {
     match restore(ground, writes, done, false) {
-        Err((path, old, why)) => TuneError::Between { cause, path, old, why },
+        Err((path, old, why)) => TuneError::Between { cause: cause.to_string(), path, old, why },
         Ok(_) => match journal.append(id, &Record::Undone { why: cause.to_string() }) {
             Ok(()) => TuneError::PutBack(cause),
             Err(error) => error.into(),
         },
     }
+}
+
+fn between(cause: String) -> impl FnOnce((String, String, String)) -> TuneError {
+    move |(path, old, why)| TuneError::Between { cause, path, old, why }
 }
 
 /// Old values in reverse order. With `only_ours` a value that somebody else changed meanwhile is left; such paths come back.
@@ -238,14 +242,9 @@ pub fn recover(ground: &mut dyn Ground, journal: &Journal) -> Result<Vec<Recover
             .into_iter()
             .filter(|at| same_boot || one.writes.get(*at).is_some_and(|write| write.target == Target::File))
             .collect();
-        let cause = Cause::Refused { path: String::new(), why: String::new() };
         // A write that was cut off may have left anything; it is ours to put back.
-        let left = restore(ground, &one.writes, &done, one.state == State::Undoing).map_err(|(path, old, why)| TuneError::Between {
-            cause,
-            path,
-            old,
-            why,
-        })?;
+        let left = restore(ground, &one.writes, &done, one.state == State::Undoing)
+            .map_err(between(format!("transaction {} was cut off", one.id)))?;
         journal.append(one.id, &Record::Undone { why: "it was cut off".into() })?;
         recovered.push(Recovered { id: one.id, values: done.len(), left });
     }
@@ -274,8 +273,7 @@ pub fn undo(ground: &mut dyn Ground, journal: &Journal, id: Option<u32>) -> Resu
     journal.append(one.id, &Record::Undoing)?;
     let same_boot = one.boot == ground.boot();
     let done: Vec<usize> = (0..one.writes.len()).filter(|at| same_boot || one.writes[*at].target == Target::File).collect();
-    let cause = Cause::Refused { path: "it".into(), why: "the undoing stopped".into() };
-    let left = restore(ground, &one.writes, &done, true).map_err(|(path, old, why)| TuneError::Between { cause, path, old, why })?;
+    let left = restore(ground, &one.writes, &done, true).map_err(between(format!("transaction {} is to be undone", one.id)))?;
     journal.append(one.id, &Record::Undone { why: "somebody asked for it".into() })?;
     Ok(Recovered { id: one.id, values: done.len(), left })
 }

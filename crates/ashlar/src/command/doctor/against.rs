@@ -36,7 +36,8 @@ pub fn run(asked: &Doctor, name: &str) -> Result<ExitCode, Failure> {
 
 /// The lines of a file, of all files in a folder, or of a profile of tuned by its name.
 fn lines(at: &Path, find: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Line>, Failure> {
-    let named = at.components().count() == 1 && !at.exists();
+    // A profile that is installed, rather than a folder that happens to be called like it.
+    let named = at.components().count() == 1 && !at.is_file() && (!at.exists() || find(&at.to_string_lossy()).is_some());
     if named {
         let name = at.to_string_lossy();
         let found: Vec<Line> = tuned::lines(&name, find).into_iter().map(Line::from).collect();
