@@ -22,8 +22,9 @@ use crate::root::ASKED;
 use crate::{Root, facts, paths, probe, survey, topology};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use machine::Source;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use tar::{Builder, EntryType, Header};
 use walk::{Entry, Walk};
@@ -94,15 +95,23 @@ pub fn random_key() -> io::Result<[u8; 32]> {
     Ok(key)
 }
 
-/// Packs the machine below `root` into a gzipped tar archive. `key` is that of the hash that makes tokens of names.
+/// Packs the machine below `root` into a gzipped tar archive. `wanted` are files that somebody else will look for in it, and `key`
+/// is that of the hash that makes tokens of names.
 ///
 /// # Errors
 /// When the archive cannot be written, or no machine is found.
-pub fn write(root: &Root, tools: &[ToolOutput], key: [u8; 32], out: impl Write) -> Result<Summary, CaptureError> {
+pub fn write(
+    root: &Root,
+    wanted: &BTreeSet<Source>,
+    tools: &[ToolOutput],
+    key: [u8; 32],
+    out: impl Write,
+) -> Result<Summary, CaptureError> {
     let (recorded, reads) = root.recorded();
     let machine = probe(&recorded)?;
     let _ = survey::survey(&recorded, &survey::Options::default());
     let _ = paths::paths(&recorded, &machine);
+    let _ = crate::readiness::readings(&recorded, wanted, &machine.facts.kernel);
     let mut walk = Walk::new(root);
     walk.take_reads(&reads);
     walk.take_plan();

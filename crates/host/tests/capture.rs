@@ -6,6 +6,7 @@ use captured::data;
 use host::capture::{self, Limits};
 use host::{Root, pci, probe};
 use machine::Machine;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What stays of a machine when its names are taken away.
@@ -25,7 +26,7 @@ fn check(archive: &Path) {
     let before = capture::open(archive, Limits::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("again.tar.gz");
-    let summary = capture::write(&before, &[], [1; 32], std::fs::File::create(&path).unwrap()).unwrap();
+    let summary = capture::write(&before, &BTreeSet::new(), &[], [1; 32], std::fs::File::create(&path).unwrap()).unwrap();
     let after = capture::open(&path, Limits::default()).unwrap();
     assert!(summary.files > 10, "{name}: {summary:?}");
     assert_eq!(nameless(probe(&after).unwrap()), nameless(probe(&before).unwrap()), "{name}");

@@ -95,6 +95,29 @@ fn the_audit_of_this_machine_writes_nothing() {
     assert_eq!(text.matches("execve(").count(), 1, "only itself");
 }
 
+/// What rules about files say of this machine, they say of its capture too.
+#[test]
+fn a_capture_of_this_machine_is_judged_as_the_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("box.tar.gz");
+    let file = file.to_str().unwrap();
+    let output = ashlar(dir.path(), &["machine", "capture", file, "--no-tools"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let ids = |more: &[&str]| {
+        let output = doctor(&[&["--role", "serve", "--json"], more].concat());
+        let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+        let list = |key: &str| json[key].as_array().unwrap().clone();
+        let findings: Vec<String> = list("findings").iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect();
+        (findings, list("checked").len())
+    };
+    let ((here, looked), (there, also)) = (ids(&[]), ids(&["--root", file]));
+    // Processes and their limits are not in a capture, and what is missing in it may be there.
+    let of_files =
+        |all: &[String]| all.iter().filter(|id| !id.starts_with("limits.") && !id.starts_with("kernel.")).cloned().collect::<Vec<_>>();
+    assert_eq!(of_files(&there), of_files(&here));
+    assert!(also + looked / 4 >= looked, "{also} rules look at the capture and {looked} at the machine");
+}
+
 /// `docs/reference/rules.md` is made from the rules. `ASHLAR_UPDATE_DOCS=1` writes it anew.
 #[test]
 fn the_page_of_rules_is_made_from_the_rules() {

@@ -10,7 +10,7 @@ const KEY: [u8; 32] = [9; 32];
 fn captured(root: &Root, tools: &[ToolOutput]) -> (Root, Summary) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("capture.tar.gz");
-    let summary = write(root, tools, KEY, fs::File::create(&path).unwrap()).unwrap();
+    let summary = write(root, &std::collections::BTreeSet::new(), tools, KEY, fs::File::create(&path).unwrap()).unwrap();
     (open(&path, Limits::default()).unwrap(), summary)
 }
 

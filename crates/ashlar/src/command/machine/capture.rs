@@ -25,9 +25,10 @@ pub fn run(machine: &Machine, what: &Capture) -> Result<ExitCode, Failure> {
     let file = if to_stdout { None } else { Some(create(&what.file)?) };
     let outputs = if root.is_live() && !what.no_tools { tools::ask_all() } else { kept_outputs(&root) };
     let key = capture::random_key().map_err(|error| Failure::failed(format!("the kernel gives no random numbers: {error}")))?;
+    let wanted = diagnosis::readiness::sources();
     let written = match file {
-        Some(file) => capture::write(&root, &outputs, key, BufWriter::new(file)),
-        None => capture::write(&root, &outputs, key, BufWriter::new(io::stdout().lock())),
+        Some(file) => capture::write(&root, &wanted, &outputs, key, BufWriter::new(file)),
+        None => capture::write(&root, &wanted, &outputs, key, BufWriter::new(io::stdout().lock())),
     };
     let summary = written.map_err(|error| {
         if !to_stdout {
