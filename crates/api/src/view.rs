@@ -170,6 +170,9 @@ pub struct RunView {
     /// The job that gets its place, when it was told to end for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evicted_for: Option<JobId>,
+    /// The number of ranks that its job goes on with, when it was told to end for that; `evicted_for` is its own job when it grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on_with: Option<u32>,
     pub grant: Grant,
     pub granted: Time,
     pub started: Option<Time>,

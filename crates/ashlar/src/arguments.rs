@@ -113,6 +113,16 @@ pub struct Up {
     /// A run that holds more of a device's memory than its part, where nothing but this node keeps it to it: warn, or end it too
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = OverShare::Warn)]
     pub over_share: OverShare,
+    /// A run is left alone for so long before it is evicted or restarted at another size [default: 10m]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub shortest_run: Option<spec::Span>,
+    /// What a restart at another size costs, beside the time to save [default: 30s]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub restart_cost: Option<spec::Span>,
+}
+
+fn span(text: &str) -> Result<spec::Span, String> {
+    spec::parse_span(text).map_err(|error| error.to_string())
 }
 
 /// What becomes of a run that holds more than its part of a device.

@@ -200,6 +200,7 @@ mod tests {
             run: spec::RunId { job: JobId::new(3), attempt: 1 },
             state: "starting".into(),
             evicted_for: None,
+            goes_on_with: None,
             cause: None,
             grant,
             granted: Time(0),

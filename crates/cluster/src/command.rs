@@ -2,7 +2,7 @@
 
 use crate::{Job, JobState};
 use machine::Machine;
-use placement::{Eviction, Start};
+use placement::{Eviction, Resize, Start};
 use serde::{Deserialize, Serialize};
 use spec::{Assignment, Identity, JobId, JobSpec, Queue, Report, Time};
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub enum Command {
         starts: Vec<Start>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         evictions: Vec<Eviction>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        resizes: Vec<Resize>,
         at: Time,
     },
     /// Something a machine reported changed the state.

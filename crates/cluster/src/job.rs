@@ -29,7 +29,7 @@ pub struct Job {
     pub not_before: Option<Time>,
     /// Who asked for the cancellation.
     pub cancelled_by: Option<Identity>,
-    /// What runs were evicted for; nobody else may have it. Gone once the job holds a grant.
+    /// What runs were evicted for, or where the job goes on at another size; nobody else may have it. Gone once the job holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Grant>,
     /// Newest last. At most [`spec::Retry::attempts`], those not counted that ended by eviction.

@@ -2,7 +2,7 @@
 
 use crate::state::cost;
 use crate::{Job, Run, State};
-use placement::{Gate, MachineSnapshot, QueueSnapshot, Running, Snapshot, Waiting};
+use placement::{Elastic, Gate, MachineSnapshot, QueueSnapshot, Running, Snapshot, Waiting};
 use spec::{JobId, Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -163,6 +163,9 @@ fn running(job: &Job, run: &Run) -> Running {
         grace: job.spec.checkpoint.grace,
         evicted: run.evicted,
         stopping: run.stop.is_some() || run.state == crate::RunState::Stopping,
+        // Ranks that have not begun have nothing to save; one that is ending may have its next place already.
+        elastic: (job.spec.is_elastic() && (run.state != crate::RunState::Starting || run.evicted.is_some()))
+            .then(|| Elastic { spec: job.spec.clone(), next: job.claim.clone() }),
     }
 }
 

@@ -329,20 +329,25 @@ impl Core {
         if !violations.is_empty() {
             let evidence = violations.iter().map(ToString::to_string).collect();
             self.alarm("plan.unsound", "a plan broke a rule and was not adopted", evidence);
-            self.plan.starts.clear();
-            self.plan.evictions.clear();
+            return self.drop_decisions();
+        }
+        let Plan { starts, evictions, resizes, .. } = &self.plan;
+        if starts.is_empty() && evictions.is_empty() && resizes.is_empty() {
             return;
         }
-        if self.plan.starts.is_empty() && self.plan.evictions.is_empty() {
-            return;
-        }
-        let (starts, evictions) = (self.plan.starts.clone(), self.plan.evictions.clone());
-        let adopt = Command::Adopt { based_on: self.plan.based_on, starts, evictions, at: now };
+        let (starts, evictions, resizes) = (starts.clone(), evictions.clone(), resizes.clone());
+        let adopt = Command::Adopt { based_on: self.plan.based_on, starts, evictions, resizes, at: now };
         if let Answer::Refused(refusal) = self.log(adopt, gathered) {
             self.alarm("plan.refused", "a plan did not fit the state it was made from", vec![refusal.to_string()]);
-            self.plan.starts.clear();
-            self.plan.evictions.clear();
+            self.drop_decisions();
         }
+    }
+
+    /// Of a plan that is not adopted, what it would have changed.
+    fn drop_decisions(&mut self) {
+        self.plan.starts.clear();
+        self.plan.evictions.clear();
+        self.plan.resizes.clear();
     }
 
     fn alarm(&mut self, id: &str, title: &str, evidence: Vec<String>) {
@@ -374,7 +379,8 @@ impl Core {
     /// from then on.
     fn plan_ends(&self) -> Option<Time> {
         let start = self.plan.reservations.iter().map(|reservation| reservation.at).min();
-        let first = [start, self.next_evictable()].into_iter().flatten().min()?;
+        let resizable = placement::next_resizable(&self.view.snapshot().running, &self.policy, self.planned_at);
+        let first = [start, self.next_evictable(), resizable].into_iter().flatten().min()?;
         Some(first.max(self.planned_at + PLAN_AGAIN))
     }
 

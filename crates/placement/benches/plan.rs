@@ -45,6 +45,7 @@ fn adopt(snapshot: &mut Snapshot, policy: &Policy, now: Time) {
             grace: job.spec.checkpoint.grace,
             evicted: None,
             stopping: false,
+            elastic: None,
         });
     }
 }

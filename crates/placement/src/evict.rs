@@ -10,13 +10,14 @@
 //! priority, then the least lost work. The job's place is verified before anybody is told to end, and is its own from
 //! then on (a *claim*).
 
-use crate::demand::{Ask, Demand};
+use crate::demand::{Ask, Demand, planned_span};
 use crate::held::Holding;
 use crate::horizon::earliest;
 use crate::place::{Placed, place};
 use crate::planner::{Planner, planned_end};
+use crate::resize::Smaller;
 use crate::tree::Tree;
-use crate::{Blocker, Eviction, Reason, Running, Start, Waiting};
+use crate::{Blocker, Eviction, Reason, Resize, Running, Start, Waiting};
 use machine::Grant;
 use spec::{JobId, Limits, RunId, Span, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,11 +38,16 @@ pub(crate) struct Amount {
 }
 
 impl Amount {
-    fn of(holding: &Holding) -> Amount {
+    pub fn of(holding: &Holding) -> Amount {
         Amount { cpu_milli: holding.cpu_milli, memory: holding.memory, devices: holding.device_milli }
     }
 
-    fn plus(self, other: Amount) -> Amount {
+    pub fn wanted(demand: &Demand, machine: usize) -> Amount {
+        let ask = &demand.ask;
+        Amount { cpu_milli: ask.cpu_milli(), memory: demand.on[machine].memory, devices: demand.on[machine].device_milli }
+    }
+
+    pub fn plus(self, other: Amount) -> Amount {
         Amount {
             cpu_milli: self.cpu_milli.saturating_add(other.cpu_milli),
             memory: self.memory.saturating_add(other.memory),
@@ -49,7 +55,7 @@ impl Amount {
         }
     }
 
-    fn minus(self, other: Amount) -> Amount {
+    pub fn minus(self, other: Amount) -> Amount {
         Amount {
             cpu_milli: self.cpu_milli.saturating_sub(other.cpu_milli),
             memory: self.memory.saturating_sub(other.memory),
@@ -80,10 +86,48 @@ pub(crate) fn spares(guarantee: &Limits, held: Amount, gone: Amount) -> bool {
     rows(guarantee, held, gone).all(|(guaranteed, held, gone)| gone == 0 || held.saturating_sub(gone) >= guaranteed)
 }
 
+/// Whether a queue that holds `held` still has what it is guaranteed when `gone` goes and `gained` comes, but for what is exchanged: less of
+/// it for some of the same, as when a gang goes for a smaller job.
+fn exchanges(guarantee: &Limits, held: Amount, gone: Amount, gained: Amount) -> bool {
+    let after = rows(guarantee, held.plus(gained).minus(gone), gained);
+    after.zip(rows(guarantee, gone, gone)).all(|((guaranteed, after, gained), (_, gone, _))| gone == 0 || gained > 0 || after >= guaranteed)
+}
+
+/// What the queues lose, as runs are chosen for a job one after the other.
+pub(crate) struct Losses {
+    gone: BTreeMap<usize, Amount>,
+    wanted: Amount,
+}
+
+impl Losses {
+    pub fn for_job(wanted: Amount) -> Losses {
+        Losses { gone: BTreeMap::new(), wanted }
+    }
+
+    /// Books the loss if every queue keeps what it is guaranteed: those that only give, and, with the job in them, those above both. If
+    /// evicting for one job could take from a queue above what evicting for another gives it, evictions would go round.
+    pub fn book(&mut self, relation: (&[usize], &[usize]), amount: Amount, planner: &Planner) -> bool {
+        let (gives, above) = relation;
+        let after = |queue: &usize| self.gone.get(queue).copied().unwrap_or_default().plus(amount);
+        let guarantee = |queue: &usize| &planner.ground.tree.guarantees[*queue];
+        let fair = gives.iter().all(|queue| spares(guarantee(queue), planner.standing(*queue), after(queue)))
+            && above.iter().all(|queue| exchanges(guarantee(queue), planner.standing(*queue), after(queue), self.wanted));
+        if fair {
+            for queue in gives.iter().chain(above) {
+                let before = self.gone.entry(*queue).or_default();
+                *before = before.plus(amount);
+            }
+        }
+        fair
+    }
+}
+
 /// What the planner knows of evictions, carried out and new.
 #[derive(Default)]
 pub(crate) struct Evictions {
     pub new: Vec<Eviction>,
+    /// Runs that go on with other ranks.
+    pub resizes: Vec<Resize>,
     /// Jobs that have a place and wait for its holders to end.
     pub claims: Vec<Claim>,
     /// By queue, each with all below it: held by runs that are ending, and by jobs with a claim.
@@ -91,6 +135,16 @@ pub(crate) struct Evictions {
     claimed: Vec<Amount>,
     /// Indices of runs.
     victims: BTreeSet<usize>,
+}
+
+impl Evictions {
+    pub fn is_victim(&self, index: usize) -> bool {
+        self.victims.contains(&index)
+    }
+
+    pub fn adds_victim(&mut self, index: usize) {
+        self.victims.insert(index);
+    }
 }
 
 pub(crate) struct Claim {
@@ -113,14 +167,16 @@ fn add(sums: &mut [Amount], tree: &Tree, holding: &Holding) {
 }
 
 /// How a waiting job stands to the runs of one queue.
-struct Relation {
+pub(crate) struct Relation {
     /// How far up the first queue is that is above both.
-    distance: usize,
-    by_guarantee: bool,
+    pub distance: usize,
+    pub by_guarantee: bool,
     /// Runs of lower priority may be evicted.
-    by_priority: bool,
+    pub by_priority: bool,
     /// Queues that lose what a run of that queue holds, and keep their guarantees.
-    gives: Rc<[usize]>,
+    pub gives: Rc<[usize]>,
+    /// Queues that are above both.
+    pub above: Rc<[usize]>,
 }
 
 /// A run that may be evicted. Sorts as they go.
@@ -132,20 +188,29 @@ struct Candidate {
     /// Of the run.
     index: usize,
     gives: Rc<[usize]>,
+    above: Rc<[usize]>,
 }
 
 /// A way to make room.
-struct Way {
-    lost: u64,
-    victims: Vec<usize>,
-    at: Time,
-    placed: Placed,
+pub(crate) struct Way {
+    pub lost: u64,
+    pub victims: Vec<usize>,
+    /// Those of them that go on with fewer ranks.
+    pub smaller: Vec<Smaller>,
+    pub at: Time,
+    /// Waiting until then is as good.
+    pub worth_before: Time,
+    pub placed: Placed,
+}
+
+/// What a run holds, in thousandths of a CPU.
+pub(crate) fn in_cpus(run: &Running) -> u64 {
+    run.grant.cpu_milli() + run.grant.device_milli() * DEVICE_IN_CPUS
 }
 
 /// Work lost with a run, as far as is known: what it did since it got its grant, in CPU-milliseconds.
 fn lost(run: &Running, now: Time) -> u64 {
-    let milli = run.grant.cpu_milli() + run.grant.device_milli() * DEVICE_IN_CPUS;
-    (now - run.since).0.saturating_mul(milli) / 1000
+    (now - run.since).0.saturating_mul(in_cpus(run)) / 1000
 }
 
 impl<'a> Planner<'a> {
@@ -158,14 +223,46 @@ impl<'a> Planner<'a> {
         for (_, occupation) in runs.filter(|(run, _)| run.stopping) {
             add(&mut self.evictions.leaving, &self.ground.tree, &occupation.holding);
         }
+        let mut kept = BTreeSet::new();
         for job in jobs {
             if let Some(grant) = claim_of(job, self) {
-                self.keep_claim(job, grant, charge, starts);
+                self.keep_claim(job, grant, charge, starts, &mut kept);
+            }
+        }
+        // Runs that go on with more ranks, or with fewer for a job that is there no more.
+        for index in (0..self.snapshot.running.len()).filter(|index| !kept.contains(index)) {
+            let next: Vec<_> = self.next_of(&[index]);
+            if !next.is_empty() {
+                let at = planned_end(&self.snapshot.running[index], self.policy, self.now).max(self.now + Span(1));
+                self.horizon.claim(&next, &[index], at, &self.nothing);
             }
         }
     }
 
-    fn keep_claim(&mut self, job: &'a Waiting, grant: &Grant, charge: &mut impl FnMut(&Ask<'a>, &Grant), starts: &mut Vec<Start>) {
+    /// The places in which the jobs of runs go on when those have ended, booked as claimed.
+    fn next_of(&mut self, ending: &[usize]) -> Vec<(Rc<Holding>, Span)> {
+        let mut places = Vec::new();
+        for index in ending {
+            let run: &'a Running = &self.snapshot.running[*index];
+            let Some((elastic, next)) = run.elastic.as_ref().and_then(|elastic| Some((elastic, elastic.next.as_ref()?))) else { continue };
+            let queue = self.horizon.run(*index).holding.queue;
+            let holding = Rc::new(Holding::of_grant(next, queue, &self.ground.layouts, &self.ground.ports));
+            if holding.machine.is_some() {
+                add(&mut self.evictions.claimed, &self.ground.tree, &holding);
+                places.push((holding, planned_span(&elastic.spec, self.policy)));
+            }
+        }
+        places
+    }
+
+    fn keep_claim(
+        &mut self,
+        job: &'a Waiting,
+        grant: &Grant,
+        charge: &mut impl FnMut(&Ask<'a>, &Grant),
+        starts: &mut Vec<Start>,
+        kept: &mut BTreeSet<usize>,
+    ) {
         let ranks = u32::try_from(grant.ranks.len()).unwrap_or(u32::MAX);
         let ask = Ask::sized(&job.spec, ranks, self.queues.find(&job.queue), self.policy);
         let holding = Rc::new(Holding::of_grant(grant, ask.queue, &self.ground.layouts, &self.ground.ports));
@@ -181,7 +278,10 @@ impl<'a> Planner<'a> {
         let end = ending.iter().map(|run| planned_end(run, self.policy, self.now)).max();
         let at = end.unwrap_or(self.now).max(self.now + Span(1));
         add(&mut self.evictions.claimed, &self.ground.tree, &holding);
-        self.horizon.claim(holding, &victims, at, ask.span, &self.nothing);
+        kept.extend(&victims);
+        let mut places = self.next_of(&victims);
+        places.push((holding, ask.span));
+        self.horizon.claim(&places, &victims, at, &self.nothing);
         if job.gates.is_empty() {
             self.evictions.claims.push(Claim { job: job.job, at, victims: ending.iter().map(|run| run.run).collect() });
         }
@@ -189,7 +289,7 @@ impl<'a> Planner<'a> {
 
     /// What the queue, with all below it, will hold when those that are ending have ended and those with a claim
     /// have started.
-    fn standing(&self, queue: usize) -> Amount {
+    pub fn standing(&self, queue: usize) -> Amount {
         let held = &self.horizon.current.queues[queue];
         let held = Amount { cpu_milli: held.cpu_milli, memory: held.memory, devices: held.devices };
         held.plus(self.evictions.claimed[queue]).minus(self.evictions.leaving[queue])
@@ -204,20 +304,21 @@ impl<'a> Planner<'a> {
         // A task whose array has a ceiling may lose its turn to another one, and the eviction would be for nothing.
         let bounded = job.spec.array.as_ref().is_some_and(|array| array.at_once.is_some());
         let priority = job.spec.priority;
-        if bounded || !tree.path(demand.ask.queue).any(entitled) || self.evictions.claims.len() >= self.policy.claims {
+        let may_evict = tree.path(demand.ask.queue).any(entitled);
+        let nobody = !may_evict && !self.snapshot.running.iter().any(|run| run.elastic.is_some());
+        if bounded || nobody || self.evictions.claims.len() >= self.policy.claims || self.classes[class].cannot_evict(priority) {
             return false;
         }
-        if self.classes[class].cannot_evict(priority) {
-            return false;
-        }
-        let ways = (0..self.ground.layouts.len()).filter(|index| self.ground.layouts[*index].accepts);
-        let Some(way) = ways.filter_map(|index| self.way_on(index, demand, priority)).min_by_key(|way| way.lost) else {
+        let machines = || (0..self.ground.layouts.len()).filter(|index| self.ground.layouts[*index].accepts);
+        let mut ways: Vec<Way> = machines().filter_map(|index| self.way_by_shrinking(index, demand, priority)).collect();
+        ways.extend(machines().filter(|_| may_evict).filter_map(|index| self.way_on(index, demand, priority)));
+        if ways.is_empty() {
             self.classes[class].give_up_evicting(priority);
             return false;
-        };
-        if earliest(&self.horizon, demand, &self.ground).is_some_and(|(at, _)| at <= way.at) {
-            return false;
         }
+        let waiting = earliest(&self.horizon, demand, &self.ground).map(|(at, _)| at);
+        ways.retain(|way| waiting.is_none_or(|at| at > way.worth_before));
+        let Some(way) = ways.into_iter().min_by_key(|way| way.lost) else { return false };
         self.take_way(way, class, job.job);
         true
     }
@@ -237,13 +338,20 @@ impl<'a> Planner<'a> {
         let layout = &self.ground.layouts[way.placed.holding.machine.unwrap_or(0)];
         let grant = way.placed.grant(&ask, layout, &self.ground.ports);
         add(&mut self.evictions.claimed, &self.ground.tree, &way.placed.holding);
-        self.horizon.claim(Rc::new(way.placed.holding), &way.victims, way.at, ask.span, &self.nothing);
+        let mut places = Vec::with_capacity(way.smaller.len() + 1);
+        for Smaller { index, grant, holding, span } in way.smaller {
+            add(&mut self.evictions.claimed, &self.ground.tree, &holding);
+            places.push((holding, self.now + span - way.at));
+            self.evictions.resizes.push(Resize { run: self.snapshot.running[index].run, grant });
+        }
+        places.push((Rc::new(way.placed.holding), ask.span));
+        self.horizon.claim(&places, &way.victims, way.at, &self.nothing);
         self.evictions.claims.push(Claim { job, at: way.at, victims: victims.clone() });
         self.evictions.new.push(Eviction { job, grant, victims });
     }
 
     /// How a job of `queue` that wants this much stands to the runs of another queue.
-    fn relation(&self, queue: usize, other: usize, wanted: Amount) -> Relation {
+    pub(crate) fn relation(&self, queue: usize, other: usize, wanted: Amount) -> Relation {
         let tree = &self.ground.tree;
         let meeting = tree.meeting(queue, other);
         let covered = |mine: usize| covers(&tree.guarantees[mine], self.standing(mine), wanted);
@@ -252,14 +360,14 @@ impl<'a> Planner<'a> {
             by_guarantee: meeting.theirs.is_some() && meeting.mine.is_some_and(covered),
             by_priority: meeting.at.is_some_and(|at| tree.path(at).any(|queue| tree.by_priority[queue])),
             gives: tree.path(other).take_while(|place| Some(*place) != meeting.at).collect(),
+            above: meeting.at.map(|at| tree.path(at).collect()).unwrap_or_default(),
         }
     }
 
     /// Runs that may be evicted on a machine for the job, in the order in which they would go.
     fn candidates(&self, machine: usize, demand: &Demand, priority: i32) -> Vec<Candidate> {
         let queue = demand.ask.queue;
-        let ask = &demand.ask;
-        let wanted = Amount { cpu_milli: ask.cpu_milli(), memory: demand.on[machine].memory, devices: demand.on[machine].device_milli };
+        let wanted = Amount::wanted(demand, machine);
         let mut relations: BTreeMap<usize, Relation> = BTreeMap::new();
         let mut found: Vec<Candidate> = Vec::new();
         for (index, run) in self.snapshot.running.iter().enumerate() {
@@ -271,8 +379,8 @@ impl<'a> Planner<'a> {
             }
             let relation = relations.entry(holding.queue).or_insert_with(|| self.relation(queue, holding.queue, wanted));
             if relation.by_guarantee || (relation.by_priority && run.priority < priority) {
-                let (distance, priority, gives) = (relation.distance, run.priority, relation.gives.clone());
-                found.push(Candidate { distance, priority, lost: lost(run, self.now), index, gives });
+                let (distance, priority, lost) = (relation.distance, run.priority, lost(run, self.now));
+                found.push(Candidate { distance, priority, lost, index, gives: relation.gives.clone(), above: relation.above.clone() });
             }
         }
         found.sort_unstable();
@@ -292,16 +400,10 @@ impl<'a> Planner<'a> {
             able.then_some(peak)
         };
         let mut victims: Vec<usize> = Vec::new();
-        let mut gone: BTreeMap<usize, Amount> = BTreeMap::new();
-        for Candidate { index, gives, .. } in candidates {
-            let amount = Amount::of(&self.horizon.run(index).holding);
-            let after = |queue: &usize| gone.get(queue).copied().unwrap_or_default().plus(amount);
-            if !gives.iter().all(|queue| spares(&self.ground.tree.guarantees[*queue], self.standing(*queue), after(queue))) {
+        let mut losses = Losses::for_job(Amount::wanted(demand, machine));
+        for Candidate { index, gives, above, .. } in candidates {
+            if !losses.book((&gives, &above), Amount::of(&self.horizon.run(index).holding), self) {
                 continue;
-            }
-            for queue in gives.iter() {
-                let before = gone.entry(*queue).or_default();
-                *before = before.plus(amount);
             }
             victims.push(index);
             if fits(&victims).is_some() {
@@ -320,7 +422,8 @@ impl<'a> Planner<'a> {
         let runs = || victims.iter().map(|index| &self.snapshot.running[*index]);
         let at = self.now + runs().map(|run| run.grace).max().unwrap_or_default().max(Span(1));
         let placed = place(demand, machine, &self.ground.layouts[machine], &peak.machines[machine]);
-        Some(Way { lost: runs().map(|run| lost(run, self.now)).fold(0, u64::saturating_add), victims, at, placed })
+        let lost = runs().map(|run| lost(run, self.now)).fold(0, u64::saturating_add);
+        Some(Way { lost, victims, smaller: Vec::new(), at, worth_before: at, placed })
     }
 }
 

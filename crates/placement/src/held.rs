@@ -76,6 +76,18 @@ impl OnDevice {
         self.tasks += part.tasks;
     }
 
+    /// Whether a device of the machine that is used like this has room for a part of this size, or for the whole of it.
+    fn has_room(&self, part: &Part, layout: &Layout, device: usize) -> bool {
+        if self.is_free() || *part == Part::WHOLE {
+            return self.is_free();
+        }
+        let device = &layout.machine.devices[device];
+        let tasks = device.sharing(&layout.machine.facts).map_or(0, |sharing| sharing.tasks);
+        self.memory.saturating_add(part.memory) <= device.memory.unwrap_or_default().0
+            && self.compute + part.compute <= 1000
+            && self.tasks + part.tasks <= tasks
+    }
+
     pub fn take_off(&mut self, part: &Part) {
         self.memory = self.memory.saturating_sub(part.memory);
         self.compute = self.compute.saturating_sub(part.compute);
@@ -213,6 +225,19 @@ impl Held {
         }
     }
 
+    /// Whether nobody else has any part of this very place.
+    pub fn has_room(&self, holding: &Holding, layouts: &[Layout]) -> bool {
+        let Some(index) = holding.machine else { return true };
+        let (machine, layout) = (&self.machines[index], &layouts[index]);
+        holding.cpus.iter().all(|(cpu, milli)| machine.cpus[usize::from(*cpu)] + u32::from(*milli) <= 1000)
+            && holding
+                .devices
+                .iter()
+                .all(|device| machine.devices[usize::from(*device)].has_room(&holding.part, layout, usize::from(*device)))
+            && !holding.ports.iter().any(|(from, to)| (*from..*to).any(|slot| machine.ports.get(slot)))
+            && machine.memory.saturating_add(holding.memory) <= layout.allocatable.0
+    }
+
     pub fn release(&mut self, holding: &Holding) {
         for place in path(&self.parents, holding.queue) {
             let queue = &mut self.queues[place];
@@ -276,6 +301,10 @@ impl Bits {
         } else {
             *word &= !(1 << (index % 64));
         }
+    }
+
+    pub fn get(&self, index: usize) -> bool {
+        self.words.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
     pub fn join(&mut self, other: &Bits) {

@@ -145,15 +145,15 @@ impl Horizon {
         &self.occupations[index]
     }
 
-    /// Keeps a holding for a job whose victims, given by their indices, end at `from`, or are gone.
-    pub fn claim(&mut self, holding: Rc<Holding>, victims: &[usize], from: Time, span: Span, nothing: &Held) {
+    /// Keeps holdings for jobs whose victims, given by their indices, end at `from`, or are gone.
+    pub fn claim(&mut self, holdings: &[(Rc<Holding>, Span)], victims: &[usize], from: Time, nothing: &Held) {
         self.claimed_until = self.claimed_until.max(from);
         let cleared = self.cleared.get_or_insert_with(|| self.current.clone());
         let mut after = cleared.clone();
         victims.iter().for_each(|victim| after.release(&self.occupations[*victim].holding));
-        after.take(&holding);
+        holdings.iter().for_each(|(holding, _)| after.take(holding));
         cleared.raise_to(&after);
-        self.promise(holding, from, span, nothing);
+        holdings.iter().for_each(|(holding, span)| self.promise(holding.clone(), from, *span, nothing));
     }
 
     /// The occupation, one of those the horizon was made with, ends at another time.
@@ -183,6 +183,20 @@ impl Horizon {
         self.ahead.iter().filter(|(time, _)| *time < until).for_each(|(time, held)| peak.raise_to(&less(*time, held)));
         self.cleared.iter().for_each(|held| peak.raise_to(&less(self.now, held)));
         peak
+    }
+
+    /// Whether these holdings, in place of the occupations `without`, leave every promise that begins before `until` possible.
+    pub fn admits(&self, holdings: &[&Holding], without: &[usize], until: Time, ground: &Ground) -> bool {
+        self.ahead.iter().filter(|(time, _)| *time < until).all(|(time, held)| {
+            let mut held = held.clone();
+            let there = without.iter().map(|index| &self.occupations[*index]).filter(|occupation| *time < occupation.end);
+            there.for_each(|occupation| held.release(&occupation.holding));
+            holdings.iter().all(|holding| {
+                let room = held.has_room(holding, &ground.layouts) && ground.tree.within(holding, &held.queues);
+                held.take(holding);
+                room
+            })
+        })
     }
 
     fn forget_peaks(&mut self) {

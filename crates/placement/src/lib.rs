@@ -15,6 +15,7 @@
 //! - `place`: where it goes: preferences only, never a refusal
 //! - `horizon`: the time ahead, with promises
 //! - `evict`: which runs end for a job whose queue is guaranteed what they hold
+//! - `resize`: which elastic runs go on with fewer ranks for a job that waits, or with more
 //! - `tree`: which queue is below which
 //! - `order`: whose turn it is, down the tree
 //! - `planner`: the stages, one after the other
@@ -39,11 +40,13 @@ pub mod packing;
 mod place;
 mod planner;
 mod reason;
+mod resize;
 mod tree;
 
 pub use check::check;
 pub use model::{
-    Blocker, Evicted, Eviction, Gate, MachineSnapshot, Plan, Policy, QueueSnapshot, Reason, Reservation, Running, Snapshot, Start,
-    Violation, Waiting, WhatIf,
+    Blocker, Elastic, Evicted, Eviction, Gate, MachineSnapshot, Plan, Policy, QueueSnapshot, Reason, Reservation, Resize, Running,
+    Snapshot, Start, Violation, Waiting, WhatIf,
 };
 pub use planner::{plan, what_if};
+pub use resize::next_resizable;

@@ -43,14 +43,27 @@ pub struct Running {
     pub evicted: Option<Evicted>,
     /// It is ending, whoever asked.
     pub stopping: bool,
+    /// Of an elastic job whose ranks have begun; `None` of all others.
+    pub elastic: Option<Elastic>,
+}
+
+/// What is known of a run whose job may have other numbers of ranks.
+#[derive(Clone, Debug)]
+pub struct Elastic {
+    pub spec: Arc<JobSpec>,
+    /// Where the job goes on once this run has ended. Nobody else may have it.
+    pub next: Option<Grant>,
 }
 
 /// Why and since when a run is ending that nobody cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evicted {
-    /// The job that gets the place.
+    /// The job that gets the place; the run's own when it goes on with more ranks.
     pub by: JobId,
     pub at: Time,
+    /// The number of ranks that the job goes on with at once; `None` when it waits again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<u32>,
 }
 
 /// A job that holds nothing.
@@ -106,6 +119,9 @@ pub struct Policy {
     /// Jobs at a time for which runs are evicted.
     #[serde(default = "claims")]
     pub claims: usize,
+    /// Time to start again that a restart at another size costs, beside that to save the work.
+    #[serde(default = "restart")]
+    pub restart: spec::Span,
     /// A job that waited this long goes before all others of its queue, whatever their priority.
     #[serde(default = "starving_after")]
     pub starving_after: spec::Span,
@@ -115,6 +131,10 @@ pub struct Policy {
 
 fn shortest_run() -> Span {
     Span::minutes(10)
+}
+
+fn restart() -> Span {
+    Span::seconds(30)
 }
 
 fn claims() -> usize {
@@ -137,6 +157,7 @@ impl Default for Policy {
             memory_reserve_permille: 50,
             shortest_run: shortest_run(),
             claims: claims(),
+            restart: restart(),
             starving_after: starving_after(),
             explained: 256,
         }
@@ -156,6 +177,10 @@ pub struct Plan {
     /// Runs to end so that waiting jobs get what their queues are guaranteed, or what their priority lets them take.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evictions: Vec<Eviction>,
+    /// Runs that end so that their jobs go on at once with another number of ranks: fewer, those that are also victims of an eviction;
+    /// more, all others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resizes: Vec<Resize>,
     /// Planned starts. The first [`Policy::reservations`] of them are kept: no start of this plan delays them.
     /// Those behind are what the jobs can expect if nothing else is submitted.
     pub reservations: Vec<Reservation>,
@@ -176,6 +201,13 @@ pub struct Eviction {
     pub grant: Grant,
     /// Least lost work first; never empty.
     pub victims: Vec<RunId>,
+}
+
+/// A run that ends, and the place, on the same machine, in which its job goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resize {
+    pub run: RunId,
+    pub grant: Grant,
 }
 
 /// When a waiting job is planned to start if everything running takes as long as it says.

@@ -166,6 +166,10 @@ fn decide<'a>(snapshot: &'a Snapshot, policy: &'a Policy, now: Time, jobs: &[&'a
     let mut plan = Plan { based_on: snapshot.generation, at: now, ..Plan::default() };
     planner.honour(jobs, &mut |ask, grant| order.charge(ask, grant.memory.0, grant.device_milli()), &mut plan.starts);
     let mut waits = planner.assign(jobs, &mut order, scope, &mut plan.starts);
+    plan.resizes = std::mem::take(&mut planner.evictions.resizes);
+    if !planner.somebody_waits(jobs, &waits) {
+        planner.grow_running(&mut plan.resizes);
+    }
     planner.foresee(&mut waits, scope);
     let kept = waits.iter().filter(|wait| wait.kept);
     let foreseen = waits.iter().filter(|wait| !wait.kept);
@@ -270,6 +274,15 @@ impl<'a> Planner<'a> {
     fn within_queue(&self, demand: &Demand) -> bool {
         let held = &self.horizon.peak(demand.ask.span).queues;
         (0..demand.on.len()).any(|index| self.ground.tree.lets(demand, index, held))
+    }
+
+    /// Whether anybody waits, or will soon, for room that a running job could grow into. What only the limit of its own queue holds back
+    /// does not.
+    fn somebody_waits(&self, jobs: &[&Waiting], waits: &[Waits]) -> bool {
+        let for_room = |class: usize| !self.classes[class].is_never() && self.within_queue(&self.classes[class].demand);
+        !self.evictions.claims.is_empty()
+            || jobs.iter().any(|job| job.gates.iter().any(|gate| matches!(gate, Gate::Backoff { .. })))
+            || waits.iter().any(|wait| wait.kept || wait.class.is_none_or(for_room))
     }
 
     /// Starts what fits, in order, and promises a time to the first that do not.

@@ -1,7 +1,7 @@
 //! How queues hang together during one decision, with what bounds and protects each of them.
 
 use crate::demand::Demand;
-use crate::held::OnQueue;
+use crate::held::{Holding, OnQueue};
 use spec::{Limits, QueueTree};
 use std::rc::Rc;
 
@@ -46,6 +46,18 @@ impl Tree {
     /// Whether no limit, of the job's own queue or of one above it, keeps the job from `machine`.
     pub fn lets(&self, demand: &Demand, machine: usize, held: &[OnQueue]) -> bool {
         self.path(demand.ask.queue).all(|queue| demand.within_limits(machine, &self.limits[queue], &held[queue]))
+    }
+
+    /// Whether no limit, of the holding's own queue or of one above it, keeps it from being held too.
+    pub fn within(&self, holding: &Holding, held: &[OnQueue]) -> bool {
+        let keeps = |limit: Option<u64>, held: u64, more: u64| more == 0 || limit.is_none_or(|limit| held.saturating_add(more) <= limit);
+        self.path(holding.queue).all(|queue| {
+            let (limits, held) = (&self.limits[queue], &held[queue]);
+            keeps(limits.cpus.map(|cpus| u64::from(cpus) * 1000), held.cpu_milli, holding.cpu_milli)
+                && keeps(limits.memory.map(|memory| memory.0), held.memory, holding.memory)
+                && keeps(limits.devices.map(|devices| u64::from(devices) * 1000), held.devices, holding.device_milli)
+                && keeps(limits.runs.map(u64::from), held.runs, 1)
+        })
     }
 
     /// The first queue above both, seen from each: how far up it is from `mine` (0: they are the same queue, or one is

@@ -104,7 +104,7 @@ fn adopted(mut snapshot: Snapshot, plan: &Plan) -> Snapshot {
         let job = snapshot.waiting.iter_mut().find(|job| job.job == eviction.job).unwrap();
         job.claim = Some(eviction.grant.clone());
         for run in snapshot.running.iter_mut().filter(|run| eviction.victims.contains(&run.run)) {
-            (run.evicted, run.stopping) = (Some(Evicted { by: eviction.job, at: NOW }), true);
+            (run.evicted, run.stopping) = (Some(Evicted { by: eviction.job, at: NOW, ranks: None }), true);
         }
     }
     snapshot
@@ -230,7 +230,7 @@ fn a_claim_binds_from_the_moment_it_is_made() {
     after.waiting.push(large(2).0);
     after.running.remove(0);
     after.running.push(holder(102, "default", &[0], 60));
-    (after.running[1].evicted, after.running[1].stopping) = (Some(Evicted { by: JobId::new(1), at: NOW }), true);
+    (after.running[1].evicted, after.running[1].stopping) = (Some(Evicted { by: JobId::new(1), at: NOW, ranks: None }), true);
     assert!(started(&sound(&after)).is_empty(), "30 GiB run, 30 GiB are claimed, 4 GiB are left");
 }
 
@@ -272,7 +272,7 @@ fn the_check_notices_what_leaves_no_room_beside_slower_victims() {
     let holding = |number: u64, device: u32, gib: u64, by: u64| {
         let mut run = holder(number, "default", &[device], 60);
         run.grant.memory = Bytes::gib(gib);
-        (run.evicted, run.stopping) = (Some(Evicted { by: JobId::new(by), at: NOW }), true);
+        (run.evicted, run.stopping) = (Some(Evicted { by: JobId::new(by), at: NOW, ranks: None }), true);
         run
     };
     let claims = |mut job: JobBuilder, device: u32, gib: u64| {

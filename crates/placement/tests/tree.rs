@@ -237,3 +237,25 @@ fn what_starts_is_divided_down_the_tree() {
     let of = |queue: u64| plan.starts.iter().filter(|start| start.job.number % 3 == queue).count();
     assert_eq!((of(0), of(1), of(2)), (6, 2, 8), "half to the lab, of that three quarters to vision");
 }
+
+/// A job without devices that outranks a run of its own queue would take from the queue what that is guaranteed, and the run, once it
+/// waits, would take it back: rounds without end, if a third queue takes part.
+#[test]
+fn priority_takes_nothing_that_a_queue_above_is_guaranteed() {
+    let held = || vec![holder(100, "vision", 0..2, -5, 60)];
+    let urgent = job(1).queue("vision").cpus(15).expect(Span::hours(1)).priority(3);
+    let mut outranked = scene(held(), [urgent]);
+    outranked.queues[1].queue.evict_by_priority = true;
+    assert_eq!(victims(&sound(&outranked)), vec![]);
+    let forced = Eviction {
+        job: outranked.waiting[0].job,
+        grant: planned(&scene(vec![], [job(1).queue("vision").cpus(15)]), &policy()).starts[0].grant.clone(),
+        victims: vec![outranked.running[0].run],
+    };
+    let plan = Plan { evictions: vec![forced], ..sound(&outranked) };
+    let found = check(&plan, &outranked, &policy());
+    assert!(found.iter().any(|violation| violation.rule == "guarantee" && violation.detail.contains("keeps less")), "{found:?}");
+    // With as many devices it is an exchange.
+    outranked.waiting[0] = wants(1, "vision", 5).priority(3).0;
+    assert_eq!(victims(&sound(&outranked)), vec![(1, vec![100])]);
+}

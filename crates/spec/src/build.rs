@@ -23,7 +23,9 @@ impl JobSpec {
 
     /// Whether a run of the job may be ended at its checkpoint so that it goes on with another number of ranks.
     pub fn is_resizable(&self) -> bool {
-        self.is_elastic() && self.checkpoint.declared
+        // A task whose array has a ceiling could lose its turn to another one while it restarts.
+        let bounded = self.array.as_ref().is_some_and(|array| array.at_once.is_some());
+        self.is_elastic() && self.checkpoint.declared && !bounded
     }
 
     /// The job with this number of ranks and no other: what a node carries out.

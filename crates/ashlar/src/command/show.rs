@@ -91,8 +91,15 @@ fn print(out: &mut impl Write, view: &JobView) -> io::Result<()> {
 pub fn print_run(out: &mut impl Write, run: &RunView) -> io::Result<()> {
     let now = moment::now();
     writeln!(out, "run {}  {}", run.run, run.state)?;
-    if let Some(job) = run.evicted_for {
-        writeln!(out, "  gives way to job {job}; waits again, with no attempt lost")?;
+    match (run.evicted_for, run.goes_on_with) {
+        (Some(job), None) => writeln!(out, "  gives way to job {job}; waits again, with no attempt lost")?,
+        (Some(job), Some(ranks)) if job != run.run.job => {
+            writeln!(out, "  gives room to job {job}; goes on with {}, with no attempt lost", listing::counted(ranks.into(), "rank"))?;
+        }
+        (_, Some(ranks)) => {
+            writeln!(out, "  goes on with {}, for which there was room; no attempt lost", listing::counted(ranks.into(), "rank"))?;
+        }
+        (None, None) => {}
     }
     let grant = &run.grant;
     // A launcher such as mpirun is one process: it starts the ranks, and none but it is known by itself.

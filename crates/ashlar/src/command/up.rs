@@ -46,6 +46,8 @@ pub fn run(place: &Place, up: Up) -> Result<ExitCode, Failure> {
     options.tcp = up.listen;
     options.admin_group = up.admin_group;
     options.retention = up.keep_finished;
+    options.policy.shortest_run = up.shortest_run.unwrap_or(options.policy.shortest_run);
+    options.policy.restart = up.restart_cost.unwrap_or(options.policy.restart);
     let control = Control::start(options).map_err(|error| hinted(Failure::no_node(&error), error.hint()))?;
     let node = Node::start(
         NodeOptions {
@@ -225,6 +227,9 @@ fn flags(up: &Up) -> String {
     }
     if up.over_share == OverShare::End {
         flags.push_str(" --over-share end");
+    }
+    for (name, span) in [("shortest-run", up.shortest_run), ("restart-cost", up.restart_cost)] {
+        span.iter().for_each(|span| flags.push_str(&format!(" --{name} {}", spec::write_span(*span))));
     }
     flags
 }

@@ -36,6 +36,8 @@ pub struct TestNode {
     daemon: Option<Child>,
     /// Of the daemon.
     variables: Vec<(String, String)>,
+    /// Of `ashlar up`.
+    flags: Vec<String>,
 }
 
 impl TestNode {
@@ -50,7 +52,7 @@ impl TestNode {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let state = place.path().join("state");
-        let mut node = TestNode { home, _place: place, state, daemon: None, variables: vec![] };
+        let mut node = TestNode { home, _place: place, state, daemon: None, variables: vec![], flags: vec![] };
         node.up_as(up(&node.state));
         node
     }
@@ -71,9 +73,20 @@ impl TestNode {
         node
     }
 
+    /// The same node with these flags from now on, and these queues.
+    pub fn start_with(flags: &[&str], queues: &str) -> TestNode {
+        let mut node = TestNode::start();
+        std::fs::write(node.state.join("queues.yaml"), queues).unwrap();
+        node.flags = flags.iter().map(|flag| flag.to_string()).collect();
+        node.down();
+        node.up();
+        node
+    }
+
     /// Starts the daemon and waits until it answers.
     pub fn up(&mut self) {
         let mut up = command(&self.state, &["up"]);
+        up.args(&self.flags);
         up.envs(self.variables.iter().map(|(name, value)| (name, value)));
         self.up_as(up);
     }

@@ -2,9 +2,17 @@
 
 use super::{Effects, State};
 use crate::{Job, JobState, Refusal, Run, RunState};
-use placement::{Evicted, Eviction, Start};
+use placement::{Evicted, Eviction, Resize, Start};
 use spec::{JobId, RunId, StopOrder, Time};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What a plan changes.
+#[derive(Clone, Copy)]
+pub(super) struct Decided<'a> {
+    pub starts: &'a [Start],
+    pub evictions: &'a [Eviction],
+    pub resizes: &'a [Resize],
+}
 
 impl State {
     /// The plan must have been made from exactly this state. Whether its grants fit was checked by
@@ -12,8 +20,7 @@ impl State {
     pub(super) fn adopt(
         &mut self,
         based_on: u64,
-        starts: &[Start],
-        evictions: &[Eviction],
+        Decided { starts, evictions, resizes }: Decided<'_>,
         at: Time,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
@@ -22,6 +29,7 @@ impl State {
         }
         self.may_start(starts)?;
         self.may_evict(evictions, starts)?;
+        self.may_resize(resizes)?;
         for start in starts {
             let Some(machine) = self.machines.get(&start.grant.machine) else { continue };
             // The machine's assignment changes once for the whole command, after it.
@@ -52,6 +60,37 @@ impl State {
         for eviction in evictions {
             self.evict(eviction, at, effects);
         }
+        for resize in resizes {
+            self.resize(resize, at, effects);
+        }
+        Ok(())
+    }
+
+    /// The run saves its work and ends, if it was not told so as a victim, and its job goes on in the place that is kept for it.
+    fn resize(&mut self, resize: &Resize, at: Time, effects: &mut Effects) {
+        effects.changed_machines.insert(resize.grant.machine.clone());
+        self.edit(resize.run.job, effects, |job| {
+            job.state = JobState::Stopping;
+            job.claim = Some(resize.grant.clone());
+            let own = job.id;
+            if let Some(run) = job.live_run_mut() {
+                run.stop = Some(StopOrder { kill: false });
+                let evicted = run.evicted.get_or_insert(Evicted { by: own, at, ranks: None });
+                evicted.ranks = u32::try_from(resize.grant.ranks.len()).ok();
+            }
+        });
+    }
+
+    fn may_resize(&self, resizes: &[Resize]) -> Result<(), Refusal> {
+        let mut seen = BTreeSet::new();
+        for Resize { run: id, grant } in resizes {
+            let job = self.jobs.get(&id.job).filter(|job| job.spec.is_resizable());
+            let run = job.and_then(Job::live_run).filter(|run| run.id == *id && run.stop.is_none() && run.grant.machine == grant.machine);
+            let sized = |job: &&Job| job.spec.sizes().iter().any(|size| *size as usize == grant.ranks.len());
+            if run.is_none() || !job.as_ref().is_some_and(sized) || !seen.insert(*id) {
+                return Err(Refusal::Inconsistent(format!("the plan lets run {id} go on at another size, which it may not")));
+            }
+        }
         Ok(())
     }
 
@@ -64,7 +103,7 @@ impl State {
                 job.state = JobState::Stopping;
                 if let Some(run) = job.live_run_mut() {
                     run.stop = Some(StopOrder { kill: false });
-                    run.evicted = Some(Evicted { by: eviction.job, at });
+                    run.evicted = Some(Evicted { by: eviction.job, at, ranks: None });
                 }
             });
         }

@@ -35,6 +35,7 @@ impl State {
             effects.changed_machines.insert(run.grant.machine.clone());
             self.edit(target, effects, |job| {
                 job.state = JobState::Stopping;
+                job.claim = None;
                 job.cancelled_by.get_or_insert_with(|| by.clone());
                 if let Some(run) = job.live_run_mut() {
                     run.stop = Some(stop);

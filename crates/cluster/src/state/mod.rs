@@ -188,8 +188,8 @@ impl State {
             Command::Join { machine, at } => self.join(machine, *at, &mut effects),
             Command::Leave { machine, by, at } => self.leave(machine, by, *at, &mut effects)?,
             Command::Queues { queues, at: _ } => self.set_queues(queues, &mut effects)?,
-            Command::Adopt { based_on, starts, evictions, at } => {
-                self.adopt(*based_on, starts, evictions, *at, &mut effects)?;
+            Command::Adopt { based_on, starts, evictions, resizes, at } => {
+                self.adopt(*based_on, adopt::Decided { starts, evictions, resizes }, *at, &mut effects)?;
             }
             Command::Observe { report, at } => self.observe(report, *at, &mut effects)?,
             Command::Wake { at } => self.wake(*at, &mut effects),
@@ -227,8 +227,8 @@ impl State {
 
     /// Claims are good for the machine and the queues that they were planned with. Their jobs wait as all others do.
     fn void_claims(&mut self, void: impl Fn(&machine::Grant) -> bool, effects: &mut Effects) {
-        let claims = self.index.waiting.iter().copied();
-        let gone: Vec<JobId> = claims.filter(|id| self.jobs.get(id).is_some_and(|job| job.claim.as_ref().is_some_and(&void))).collect();
+        let claims = self.jobs.values().filter(|job| job.claim.as_ref().is_some_and(&void));
+        let gone: Vec<JobId> = claims.map(|job| job.id).collect();
         for id in gone {
             self.edit(id, effects, |job| job.claim = None);
         }

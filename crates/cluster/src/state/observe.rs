@@ -128,8 +128,11 @@ impl State {
         }
         let runs = job.attempts();
         if job.cancelled_by.is_none() && job.runs.last().is_some_and(Run::gave_way) {
-            return; // it waits again, as if this run had never been
+            return; // it waits again, or goes on at another size, as if this run had never been
         }
+        // A place at another size was for a run that saved its work.
+        self.edit(id, effects, |job| job.claim = None);
+        let Some(job) = self.jobs.get(&id) else { return };
         let state = match verdict(&job.spec, runs, job.cancelled_by.is_some(), cause) {
             Verdict::Again(wait) => {
                 let not_before = (wait.0 > 0).then_some(at + wait);

@@ -88,7 +88,13 @@ impl Desk {
 
     pub fn adoption(&self, jobs: &[JobId]) -> Command {
         let start = |id: &JobId| Start { job: *id, grant: grant("m0", self.state.job(*id).map_or(1, |job| job.spec.ranks)) };
-        Command::Adopt { based_on: self.state.generation(), starts: jobs.iter().map(start).collect(), evictions: vec![], at: self.now }
+        Command::Adopt {
+            based_on: self.state.generation(),
+            starts: jobs.iter().map(start).collect(),
+            evictions: vec![],
+            resizes: vec![],
+            at: self.now,
+        }
     }
 
     pub fn start(&mut self, jobs: &[JobId]) -> Effects {

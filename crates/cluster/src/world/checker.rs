@@ -176,6 +176,7 @@ impl Checker {
         let truth: BTreeSet<String> =
             sites.iter().flat_map(|site| &site.truth).map(|(run, cause)| format!("{run} {}", serde_text(cause))).collect();
         evictions_end_in_starts(disk)?;
+        disk.archive().try_for_each(sizes_are_right)?;
         for job in disk.archive() {
             for run in &job.runs {
                 let RunState::Ended(cause) = &run.state else {
@@ -290,6 +291,32 @@ fn evictions_end_in_starts(disk: &Disk) -> Result<(), Broken> {
                 "no eviction without a start",
                 format!("runs were evicted {} times for {winner}, which began {starts} times", times.len()),
             );
+        }
+    }
+    Ok(())
+}
+
+/// Every run has a size of its job. Only what saves its work is resized, and then goes on, as large as it was told, unless somebody
+/// cancelled it or the place was void because the queues or the machine changed.
+fn sizes_are_right(job: &Job) -> Result<(), Broken> {
+    let ranks = |run: &crate::Run| u32::try_from(run.grant.ranks.len()).unwrap_or(0);
+    if let Some(run) = job.runs.iter().find(|run| !job.spec.sizes().contains(&ranks(run))) {
+        return broken("a run has a size of its job", format!("{} has {} ranks, it may have {:?}", run.id, ranks(run), job.spec.sizes()));
+    }
+    for (place, run) in job.runs.iter().enumerate() {
+        let Some((evicted, told)) = run.evicted.and_then(|evicted| Some((evicted, evicted.ranks?))) else { continue };
+        if !job.spec.checkpoint.declared || !job.spec.sizes().contains(&told) || told == ranks(run) {
+            return broken("only what saves its work is resized", format!("{} from {} to {told} ranks", run.id, ranks(run)));
+        }
+        if (told > ranks(run)) != (evicted.by == job.id) {
+            return broken(
+                "runs grow for themselves and shrink for others",
+                format!("{} goes on with {told} ranks for {}", run.id, evicted.by),
+            );
+        }
+        let gone = run.gave_way() && job.runs.len() == place + 1 && job.cancelled_by.is_none();
+        if gone {
+            return broken("who is resized goes on", format!("{} is the last run of its job", run.id));
         }
     }
     Ok(())

@@ -45,7 +45,9 @@ impl Control {
         // Promising and explaining less changes what happens, and is less work.
         let reservations = usize::try_from(seed % 5).unwrap_or(0);
         let shortest_run = Span::seconds(20 * (seed % 3));
-        let policy = Policy { shortest_run, reservations, explained: 4 * reservations, ..Policy::default() };
+        // Runs are short here, so in some worlds a restart at another size costs next to nothing.
+        let restart = Span::millis(if seed.is_multiple_of(2) { 10 } else { 1000 });
+        let policy = Policy { shortest_run, restart, reservations, explained: 4 * reservations, ..Policy::default() };
         Control {
             core: None,
             disk: Disk::new(if seed.is_multiple_of(8) { Medium::Bytes } else { Medium::Values }),
@@ -275,11 +277,13 @@ impl World {
         }
         for record in &batch.records {
             let text = match record {
-                crate::Command::Adopt { starts, evictions, .. } => {
+                crate::Command::Adopt { starts, evictions, resizes, .. } => {
                     let jobs: Vec<String> = starts.iter().map(|start| format!("{} on {}", start.job, start.grant.machine)).collect();
                     let out = |eviction: &placement::Eviction| format!("{:?} for {}", eviction.victims, eviction.job);
                     let out: Vec<String> = evictions.iter().map(out).collect();
-                    format!("  log: start {}; evict {}", jobs.join(", "), out.join(", "))
+                    let other = |resize: &placement::Resize| format!("{} with {} ranks", resize.run, resize.grant.ranks.len());
+                    let other: Vec<String> = resizes.iter().map(other).collect();
+                    format!("  log: start {}; evict {}; go on {}", jobs.join(", "), out.join(", "), other.join(", "))
                 }
                 crate::Command::Observe { report, .. } => {
                     let runs: Vec<String> = report.runs.iter().map(|run| format!("{} {:?}", run.run, run.phase)).collect();

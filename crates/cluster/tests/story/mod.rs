@@ -155,11 +155,15 @@ impl Story {
         for record in &batch.records {
             match record {
                 cluster::Command::Forget { numbers, .. } => self.print(&format!("  forgotten: {numbers:?}")),
-                cluster::Command::Adopt { starts, evictions, .. } => {
+                cluster::Command::Adopt { starts, evictions, resizes, .. } => {
                     for eviction in evictions {
                         for victim in &eviction.victims {
                             self.print(&format!("  {victim} is evicted for {}", eviction.job));
                         }
+                    }
+                    for resize in resizes {
+                        let (ranks, cpus) = (resize.grant.ranks.len(), resize.grant.cpus());
+                        self.print(&format!("  {} goes on with {ranks} ranks, CPUs {cpus}", resize.run));
                     }
                     for start in starts {
                         let cpus = start.grant.cpus();
@@ -359,7 +363,8 @@ fn phase(words: &[&str]) -> Result<RunPhase, String> {
 
 fn spec(words: &Words<'_>) -> Result<JobSpec, String> {
     let mut spec = sample::spec(words.first("the name")?);
-    spec.ranks = words.get("ranks")?.unwrap_or(1);
+    spec::parse_ranks(words.named.get("ranks").unwrap_or(&"1")).map_err(|error| error.to_string())?.apply(&mut spec);
+    spec.checkpoint.declared = words.plain.contains(&"saves");
     spec.cpus = CpuShare::whole(words.get("cpus")?.unwrap_or(1));
     spec.memory = words.named.get("memory").map(|text| size(text)).transpose()?.or(spec.memory);
     if let Some(count) = words.get("gpus")? {

@@ -18,8 +18,18 @@ pub fn job_row(job: &Job, note: Option<String>) -> JobRow {
         submitted: job.submitted,
         started: job.started,
         ended: job.ended,
-        note: if job.state.is_terminal() { job.outcome.clone() } else { note },
+        note: if job.state.is_terminal() { job.outcome.clone() } else { note.or_else(|| resizing(job)) },
     }
+}
+
+/// While a run saves its work for another one: what for.
+fn resizing(job: &Job) -> Option<String> {
+    let evicted = job.live_run()?.evicted.filter(|_| job.cancelled_by.is_none())?;
+    Some(match evicted.ranks {
+        Some(1) => "saves its work and goes on with 1 rank".into(),
+        Some(ranks) => format!("saves its work and goes on with {ranks} ranks"),
+        None => format!("saves its work and gives way to job {}", evicted.by),
+    })
 }
 
 fn elastic(job: &Job) -> Option<ElasticView> {
@@ -58,6 +68,7 @@ fn run_view(run: &Run) -> RunView {
         run: run.id,
         state: state.into(),
         evicted_for: run.evicted.map(|evicted| evicted.by),
+        goes_on_with: run.evicted.and_then(|evicted| evicted.ranks),
         cause,
         grant: run.grant.clone(),
         granted: run.adopted,

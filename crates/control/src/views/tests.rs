@@ -91,6 +91,7 @@ fn small_world() -> State {
             based_on,
             starts: vec![Start { job: JobId::new(1), grant: sample_grant() }],
             evictions: vec![],
+            resizes: vec![],
             at: Time(11),
         })
         .unwrap();

@@ -31,7 +31,7 @@ pub(super) fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy, waiting: 
             found.add("eviction", format!("nobody is evicted for job {id}"));
         }
         let start = Start { job: id, grant: eviction.grant.clone() };
-        super::grant_is_what_was_asked(&start, job, snapshot, policy, found);
+        super::grant_is_what_was_asked(&start, &job.spec, snapshot, policy, found);
         for victim in &eviction.victims {
             if !victims.insert(*victim) {
                 found.add("eviction", format!("run {victim} is evicted twice"));
@@ -88,6 +88,8 @@ fn amount(grant: &Grant) -> Sum {
 /// What each queue holds, with those below it, as one eviction after the other is carried out.
 struct Standings<'a> {
     tree: Tree<'a>,
+    /// Of all machines.
+    totals: Sum,
     /// Runs that stay, and places that are kept.
     stays: BTreeMap<&'a str, Sum>,
     /// Started by the plan.
@@ -96,9 +98,20 @@ struct Standings<'a> {
 
 impl<'a> Standings<'a> {
     fn before(plan: &'a Plan, snapshot: &'a Snapshot, waiting: &BTreeMap<JobId, &'a Waiting>) -> Standings<'a> {
-        let mut all = Standings { tree: Tree::new(snapshot), stays: BTreeMap::new(), started: BTreeMap::new() };
+        let machines = || snapshot.machines.iter().map(|known| &known.machine);
+        let ready = machines().flat_map(|machine| &machine.devices).filter(|device| device.health.is_ready()).count();
+        let totals = [
+            machines().map(|machine| machine.cpus.len() as u128 * 1000).sum(),
+            machines().map(|machine| u128::from(machine.memory.0)).sum(),
+            ready as u128 * 1000,
+        ];
+        let mut all = Standings { tree: Tree::new(snapshot), totals, stays: BTreeMap::new(), started: BTreeMap::new() };
         for run in snapshot.running.iter().filter(|run| !run.stopping) {
             book(&all.tree, &mut all.stays, &run.queue, &run.grant, true);
+        }
+        let goes_on = |run: &'a Running| Some((run, run.elastic.as_ref()?.next.as_ref()?));
+        for (run, grant) in snapshot.running.iter().filter(|run| run.stopping).filter_map(goes_on) {
+            book(&all.tree, &mut all.stays, &run.queue, grant, true);
         }
         for job in &snapshot.waiting {
             if let Some(grant) = &job.claim {
@@ -123,7 +136,9 @@ impl<'a> Standings<'a> {
             let Some(job) = waiting.get(&eviction.job) else { continue };
             let before = self.stays.clone();
             for run in eviction.victims.iter().filter_map(|victim| runs.get(victim)) {
+                let next = plan.resizes.iter().find(|resize| resize.run == run.run).map(|resize| &resize.grant);
                 book(&self.tree, &mut self.stays, &run.queue, &run.grant, false);
+                next.iter().for_each(|next| book(&self.tree, &mut self.stays, &run.queue, next, true));
                 let (mine, theirs) = (self.tree.up(&job.queue), self.tree.up(&run.queue));
                 let common = theirs.iter().copied().find(|queue| mine.contains(queue));
                 let below = |way: &[&'a str]| way.iter().copied().take_while(|queue| Some(*queue) != common).collect::<Vec<_>>();
@@ -134,20 +149,49 @@ impl<'a> Standings<'a> {
                     (Some(queue), Some(_)) => within(self.tree.guaranteed(queue), before.get(queue).copied().unwrap_or_default(), eviction),
                     _ => false,
                 };
-                if !outranks && !owed() {
+                let lent = || match (mine.last(), theirs.last()) {
+                    (Some(mine), Some(theirs)) => {
+                        let held = |queue: &str| before.get(queue).copied().unwrap_or_default();
+                        let started = self.started.get(theirs).copied().unwrap_or_default();
+                        self.share(mine, held(mine), amount(&eviction.grant)) <= self.share(theirs, held(theirs), started)
+                    }
+                    _ => job.queue == run.queue && run.priority <= job.spec.priority,
+                };
+                if !(outranks || owed() || next.is_some() && lent()) {
                     let what = "which no guarantee covers and no priority entitles to it";
                     found.add("guarantee", format!("run {} is evicted for job {}, {what}", run.run, eviction.job));
                 }
                 for queue in theirs {
-                    self.keeps_its_own(queue, run, found);
+                    self.keeps_its_own(queue, run, next, found);
                 }
             }
             book(&self.tree, &mut self.stays, &job.queue, &eviction.grant, true);
+            self.nothing_is_lost_above(job, amount(&eviction.grant), &before, found);
         }
     }
 
-    fn keeps_its_own(&self, queue: &'a str, run: &Running, found: &mut Found) {
-        let (held, gone) = (self.held(queue), amount(&run.grant));
+    /// What a queue above is guaranteed, it has after the exchange too, but where the job takes some of the same.
+    fn nothing_is_lost_above(&self, job: &'a Waiting, taken: Sum, before: &BTreeMap<&'a str, Sum>, found: &mut Found) {
+        for queue in self.tree.up(&job.queue) {
+            let (had, has) = (before.get(queue).copied().unwrap_or_default(), self.held(queue));
+            let started = self.started.get(queue).copied().unwrap_or_default();
+            for (part, own) in self.tree.guaranteed(queue).into_iter().enumerate() {
+                if taken[part] == 0 && has[part] < had[part] && own.is_some_and(|own| has[part] + started[part] < own) {
+                    found.add("guarantee", format!("queue '{queue}' keeps less than it is guaranteed for the sake of job {}", job.job));
+                }
+            }
+        }
+    }
+
+    /// The largest of a queue's parts, for its weight, in millionths of millionths.
+    fn share(&self, queue: &str, held: Sum, more: Sum) -> u128 {
+        let part = |part: usize| ((held[part] + more[part]) * 1_000_000_000_000).checked_div(self.totals[part]).unwrap_or(0);
+        (0..3).map(part).max().unwrap_or(0) / u128::from(self.tree.weight(queue).max(1))
+    }
+
+    fn keeps_its_own(&self, queue: &'a str, run: &Running, next: Option<&Grant>, found: &mut Found) {
+        let (held, mut gone) = (self.held(queue), amount(&run.grant));
+        next.iter().for_each(|next| gone.iter_mut().zip(amount(next)).for_each(|(gone, kept)| *gone = gone.saturating_sub(kept)));
         let started = self.started.get(queue).copied().unwrap_or_default();
         for (part, own) in self.tree.guaranteed(queue).into_iter().enumerate() {
             if gone[part] > 0 && own.is_some_and(|own| held[part] + started[part] < own) {

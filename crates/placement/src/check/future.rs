@@ -9,7 +9,7 @@ use spec::{DeviceRequest, JobId, JobSpec, Limits, Time};
 use std::collections::BTreeMap;
 
 pub(super) fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy, waiting: &BTreeMap<JobId, &Waiting>, found: &mut Found) {
-    if plan.starts.is_empty() {
+    if plan.starts.is_empty() && plan.resizes.is_empty() {
         return;
     }
     let kept = &plan.reservations[..plan.reservations.len().min(policy.reservations)];
@@ -30,7 +30,8 @@ pub(super) fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy, waiting: 
         if !machines.map(|target| &*target.machine).any(|machine| has_room(job, machine, &later, &before, policy)) {
             found.add("delay", format!("job {} cannot start at its planned time beside what is started now", reservation.job));
         }
-        if !queue_has_room(job, snapshot, &later) {
+        let least = job.spec.memory.map_or(0, |memory| memory.0.saturating_mul(fewest(&job.spec)));
+        if !queue_has_room(job, least, snapshot, &later) {
             found.add(
                 "delay",
                 format!("the queue of job {}, or one above it, is at its limit when the job is planned to start", reservation.job),
@@ -61,7 +62,9 @@ fn still_held<'a>(
         if let Some(evicted) = run.evicted {
             let saved = evicted.at.0.saturating_add(run.grace.0);
             end = if saved <= plan.at.0 { Time(plan.at.0 + 60_000) } else { Time(saved.min(end.0)) };
-        } else if plan.evictions.iter().any(|eviction| eviction.victims.contains(&run.run)) {
+        } else if plan.evictions.iter().any(|eviction| eviction.victims.contains(&run.run))
+            || plan.resizes.iter().any(|resize| resize.run == run.run)
+        {
             end = Time(end.0.min(plan.at.0 + run.grace.0.max(1)));
         }
         end > at
@@ -71,7 +74,12 @@ fn still_held<'a>(
         let end = plan.at.0.saturating_add(length(&job.spec, policy));
         (end > at.0).then_some(Held { grant: &start.grant, queue: &job.queue })
     });
-    running.map(|run| Held { grant: &run.grant, queue: &run.queue }).chain(starting).collect()
+    let resized = plan.resizes.iter().filter_map(|resize| {
+        let run = snapshot.running.iter().find(|run| run.run == resize.run)?;
+        let end = plan.at.0.saturating_add(run.grace.0).saturating_add(length(&run.elastic.as_ref()?.spec, policy));
+        (end > at.0).then_some(Held { grant: &resize.grant, queue: &run.queue })
+    });
+    running.map(|run| Held { grant: &run.grant, queue: &run.queue }).chain(starting).chain(resized).collect()
 }
 
 /// Milliseconds a job is planned to take.
@@ -105,7 +113,7 @@ fn has_room(job: &Waiting, machine: &Machine, later: &[Held], before: &[&Waiting
     if free < promised(before, false) + milli || (alone && whole < promised(before, true) + milli) {
         return false;
     }
-    let all = machine.memory.0 - (u128::from(machine.memory.0) * u128::from(policy.memory_reserve_permille.min(1000)) / 1000) as u64;
+    let all = grantable(machine, policy);
     let share = |spec: &JobSpec| memory(spec, all, machine.cpus.len() as u64);
     let held: u128 = here().map(|held| u128::from(held.grant.memory.0)).sum();
     let promises: u128 = before.iter().map(|job| share(&job.spec)).sum();
@@ -160,15 +168,39 @@ fn devices_left<'a>(job: &Waiting, machine: &Machine, held: impl Iterator<Item =
     machine.devices.iter().filter(fits).count() as u64 >= u64::from(request.count) * fewest(&job.spec)
 }
 
-fn queue_has_room(job: &Waiting, snapshot: &Snapshot, later: &[Held]) -> bool {
+/// Whether a limit of the job's own queue, or of one above it, keeps it from starting beside all that runs and starts.
+pub(super) fn waits_for_its_queue(
+    job: &Waiting,
+    plan: &Plan,
+    snapshot: &Snapshot,
+    policy: &Policy,
+    waiting: &BTreeMap<JobId, &Waiting>,
+) -> bool {
+    let running = snapshot.running.iter().map(|run| Held { grant: &run.grant, queue: &run.queue });
+    let starting = plan.starts.iter().filter_map(|start| Some(Held { grant: &start.grant, queue: &waiting.get(&start.job)?.queue }));
+    // Places that are kept count too.
+    let next = snapshot.running.iter().filter_map(|run| Some(Held { grant: run.elastic.as_ref()?.next.as_ref()?, queue: &run.queue }));
+    let claims = waiting.values().filter_map(|job| Some(Held { grant: job.claim.as_ref()?, queue: &job.queue }));
+    let held: Vec<Held> = running.chain(starting).chain(next).chain(claims).collect();
+    // The least that any machine would give it, where the job leaves its memory open.
+    let least = snapshot.machines.iter().map(|known| memory(&job.spec, grantable(&known.machine, policy), known.machine.cpus.len() as u64));
+    let least = u64::try_from(least.min().unwrap_or(0)).unwrap_or(u64::MAX);
+    !queue_has_room(job, least, snapshot, &held)
+}
+
+fn grantable(machine: &Machine, policy: &Policy) -> u64 {
+    machine.memory.0 - (u128::from(machine.memory.0) * u128::from(policy.memory_reserve_permille.min(1000)) / 1000) as u64
+}
+
+fn queue_has_room(job: &Waiting, memory: u64, snapshot: &Snapshot, later: &[Held]) -> bool {
     let tree = Tree::new(snapshot);
     tree.up(&job.queue).into_iter().all(|queue| {
         let held: Vec<&Grant> = later.iter().filter(|held| tree.up(held.queue).contains(&queue)).map(|held| held.grant).collect();
-        tree.limits(queue).is_none_or(|limits| limit_has_room(job, limits, &held))
+        tree.limits(queue).is_none_or(|limits| limit_has_room(job, memory, limits, &held))
     })
 }
 
-fn limit_has_room(job: &Waiting, limits: &Limits, held: &[&Grant]) -> bool {
+fn limit_has_room(job: &Waiting, memory: u64, limits: &Limits, held: &[&Grant]) -> bool {
     let held = || held.iter().copied();
     let ranks = fewest(&job.spec);
     // Of a part at least what is asked of the compute units.
@@ -178,7 +210,5 @@ fn limit_has_room(job: &Waiting, limits: &Limits, held: &[&Grant]) -> bool {
     within(limits.cpus.map(|cpus| u64::from(cpus) * 1000), held().map(Grant::cpu_milli).sum(), cpus(&job.spec).0)
         && within(limits.devices.map(|devices| u64::from(devices) * 1000), held().map(super::ledger::thousandths).sum(), devices)
         && within(limits.runs.map(u64::from), held().count() as u64, 1)
-        && within(limits.memory.map(|memory| memory.0), held().map(|grant| grant.memory.0).fold(0, u64::saturating_add), {
-            job.spec.memory.map_or(0, |memory| memory.0.saturating_mul(ranks))
-        })
+        && within(limits.memory.map(|memory| memory.0), held().map(|grant| grant.memory.0).fold(0, u64::saturating_add), memory)
 }

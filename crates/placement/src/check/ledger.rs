@@ -30,6 +30,7 @@ impl<'a> Ledger<'a> {
         only: Option<JobId>,
     ) -> Ledger<'a> {
         let meant = move |job: JobId| only.is_none_or(|only| only == job);
+        let next = super::resizes::Next::of(plan, snapshot, waiting);
         let evictions = || plan.evictions.iter().filter(move |eviction| meant(eviction.job));
         let victims: BTreeSet<_> = evictions().flat_map(|eviction| &eviction.victims).copied().collect();
         let there = |grant: &Grant| snapshot.machines.iter().any(|known| known.machine.id == grant.machine);
@@ -38,7 +39,9 @@ impl<'a> Ledger<'a> {
         let stays = snapshot
             .running
             .iter()
-            .filter(|run| !victims.contains(&run.run) && !run.evicted.is_some_and(|evicted| makes_room(evicted.by)))
+            .filter(|run| {
+                !victims.contains(&run.run) && !run.evicted.is_some_and(|evicted| makes_room(evicted.by)) && !next.goes_on(run, only)
+            })
             .map(|run| (&run.grant, run.queue.as_str(), None));
         let queue = |job: JobId| waiting.get(&job).map_or("", |job| job.queue.as_str());
         let starting = plan.starts.iter().map(|start| (&start.grant, queue(start.job), Some(start.job)));
@@ -46,11 +49,13 @@ impl<'a> Ledger<'a> {
         let claims = waiting.values().filter(|job| meant(job.job) && !started.contains(&job.job));
         let claims = claims.filter_map(|job| claim(job).map(|grant| (grant, job.queue.as_str(), None)));
         let gained = evictions().map(|eviction| (&eviction.grant, queue(eviction.job), Some(eviction.job)));
-        Ledger { grants: stays.chain(starting).chain(claims).chain(gained).collect() }
+        let goes_on = next.places(only);
+        Ledger { grants: stays.chain(starting).chain(claims).chain(gained).chain(goes_on).collect() }
     }
 
     pub fn check_machines(&self, plan: &Plan, snapshot: &Snapshot, policy: &Policy, found: &mut Found) {
         let given = plan.starts.iter().map(|start| &start.grant).chain(plan.evictions.iter().map(|eviction| &eviction.grant));
+        let given = given.chain(plan.resizes.iter().map(|resize| &resize.grant));
         let touched: BTreeSet<&str> = given.map(|grant| grant.machine.as_str()).collect();
         for target in snapshot.machines.iter().filter(|target| touched.contains(target.machine.id.as_str())) {
             let id = target.machine.id.as_str();
@@ -72,7 +77,9 @@ impl<'a> Ledger<'a> {
     pub fn check_queues(&self, plan: &Plan, snapshot: &Snapshot, waiting: &BTreeMap<JobId, &Waiting>, found: &mut Found) {
         let given = plan.starts.iter().map(|start| start.job).chain(plan.evictions.iter().map(|eviction| eviction.job));
         let tree = Tree::new(snapshot);
-        let touched: BTreeSet<&str> = given.filter_map(|job| waiting.get(&job)).flat_map(|job| tree.up(&job.queue)).collect();
+        let resized = snapshot.running.iter().filter(|run| plan.resizes.iter().any(|resize| resize.run == run.run));
+        let queues = given.filter_map(|job| waiting.get(&job)).map(|job| job.queue.as_str()).chain(resized.map(|run| run.queue.as_str()));
+        let touched: BTreeSet<&str> = queues.flat_map(|queue| tree.up(queue)).collect();
         let ways: BTreeMap<&str, Vec<&str>> = self.grants.iter().map(|(_, name, _)| (*name, tree.up(name))).collect();
         for queue in snapshot.queues.iter().map(|queue| &queue.queue).filter(|queue| touched.contains(queue.name.as_str())) {
             let mine = || self.grants.iter().filter(|(_, name, _)| ways[name].contains(&queue.name.as_str()));

@@ -7,11 +7,12 @@ mod evictions;
 mod future;
 mod ledger;
 mod request;
+mod resizes;
 mod tree;
 
 use crate::{Plan, Policy, Reservation, Snapshot, Start, Violation, Waiting};
 use ledger::Ledger;
-use spec::{JobId, Launch};
+use spec::{JobId, JobSpec, Launch};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that is wrong with `plan`, were it adopted over `snapshot`. Empty for every plan of [`crate::plan`] over
@@ -30,15 +31,16 @@ pub fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy) -> Vec<Violation
     let ledger = Ledger::of(plan, snapshot, &waiting);
     for start in &plan.starts {
         if let Some(job) = waiting.get(&start.job) {
-            grant_is_what_was_asked(start, job, snapshot, policy, &mut found);
+            grant_is_what_was_asked(start, &job.spec, snapshot, policy, &mut found);
         }
     }
     ledger.check_machines(plan, snapshot, policy, &mut found);
     ledger.check_queues(plan, snapshot, &waiting, &mut found);
-    if !plan.evictions.is_empty() || waiting.values().any(|job| job.claim.is_some()) {
+    let growing: Vec<JobId> = resizes::Next::of(plan, snapshot, &waiting).alone().collect();
+    if !plan.evictions.is_empty() || !growing.is_empty() || waiting.values().any(|job| job.claim.is_some()) {
         // All have gone, or those of one job alone, since some are quicker than others.
         let kept = waiting.values().filter(|job| job.claim.is_some()).map(|job| job.job);
-        let jobs = kept.chain(plan.evictions.iter().map(|eviction| eviction.job)).map(Some);
+        let jobs = kept.chain(plan.evictions.iter().map(|eviction| eviction.job)).chain(growing).map(Some);
         for job in jobs.chain([None]) {
             let later = Ledger::when_victims_ended(plan, snapshot, &waiting, job);
             later.check_machines(plan, snapshot, policy, &mut found);
@@ -46,6 +48,7 @@ pub fn check(plan: &Plan, snapshot: &Snapshot, policy: &Policy) -> Vec<Violation
         }
     }
     evictions::check(plan, snapshot, policy, &waiting, &mut found);
+    resizes::check(plan, snapshot, policy, &waiting, &mut found);
     every_wait_has_a_reason(plan, snapshot, &mut found);
     reservations_are_possible(plan, &waiting, &mut found);
     future::check(plan, snapshot, policy, &waiting, &mut found);
@@ -76,8 +79,8 @@ fn starts_once(plan: &Plan, waiting: &BTreeMap<JobId, &Waiting>, found: &mut Fou
 }
 
 /// One grant against its job and its machine, whatever else happens there.
-fn grant_is_what_was_asked(start: &Start, job: &Waiting, snapshot: &Snapshot, policy: &Policy, found: &mut Found) {
-    let (id, grant, spec) = (start.job, &start.grant, &job.spec);
+fn grant_is_what_was_asked(start: &Start, spec: &JobSpec, snapshot: &Snapshot, policy: &Policy, found: &mut Found) {
+    let (id, grant) = (start.job, &start.grant);
     let Some(target) = snapshot.machines.iter().find(|target| target.machine.id == grant.machine) else {
         return found.add("machine", format!("job {id} is placed on '{}', which is not there", grant.machine));
     };

@@ -32,6 +32,10 @@ impl<'a> Tree<'a> {
         self.queues.get(name).map(|queue| &queue.limits)
     }
 
+    pub fn weight(&self, name: &str) -> u32 {
+        self.queues.get(name).map_or(1, |queue| queue.weight)
+    }
+
     pub fn evicts_by_priority(&self, name: &str) -> bool {
         self.queues.get(name).is_some_and(|queue| queue.evict_by_priority)
     }

@@ -191,6 +191,7 @@ pub fn running(number: u64, cpus: &str, share: u32, memory: Bytes, devices: &[&s
         grace: Span::seconds(30),
         evicted: None,
         stopping: false,
+        elastic: None,
     }
 }
 

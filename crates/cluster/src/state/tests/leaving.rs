@@ -49,7 +49,7 @@ fn a_place_that_was_cleared_there_is_no_place() {
     let grant = desk.job(victim).runs[0].grant.clone();
     let evictions = vec![Eviction { job: winner, grant, victims: vec![desk.run_of(victim)] }];
     let based_on = desk.state.generation();
-    let _ = desk.apply(Command::Adopt { based_on, starts: vec![], evictions, at: desk.now });
+    let _ = desk.apply(Command::Adopt { based_on, starts: vec![], evictions, resizes: vec![], at: desk.now });
     assert!(desk.job(winner).claim.is_some());
     let command = leave(&desk, "m0");
     let _ = desk.apply(command);

@@ -181,7 +181,7 @@ fn plans_that_do_not_fit_the_state_are_refused() {
     let mut desk = Desk::new();
     let id = desk.submit(sample::spec("a"));
     let other = desk.submit(sample::spec("b"));
-    let adopt = |based_on, starts| Command::Adopt { based_on, starts, evictions: vec![], at: spec::Time(5) };
+    let adopt = |based_on, starts| Command::Adopt { based_on, starts, evictions: vec![], resizes: vec![], at: spec::Time(5) };
     let start = |job, grant| Start { job, grant };
     let now = desk.state.generation();
     assert_eq!(desk.refused(adopt(now - 1, vec![])), Refusal::Stale { based_on: now - 1, now });
