@@ -1,6 +1,6 @@
 //! Daemons and supervisors that are killed at any moment.
 
-use super::bench_node::{TestNode, ashlar, command, signal, stderr};
+use super::bench_node::{TestNode, ashlar, command, signal, stderr, stdout};
 use rustix::process::Signal;
 
 #[test]
@@ -128,7 +128,7 @@ fn nothing_starts_beside_a_run_that_an_older_log_does_not_know() {
     node.up();
     let again = node.detach(&["--memory", "64MiB"], "echo second; exit 4");
     assert_eq!(again, forgotten, "the same number");
-    assert_eq!(node.wait(&again), 4);
+    assert_eq!(node.wait(&again), 4, "{}", stdout(&node.ashlar(&["why", &again])));
     assert_eq!(node.ok(&["logs", &again]), "second");
     let left = std::process::Command::new("pgrep").args(["-fc", "sleep 976541"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout).trim(), "0");
