@@ -109,6 +109,7 @@ fn ashlar(directory: &Path, program: &str, round: usize) -> [f64; 3] {
             workdir: "/".into(),
         }],
         mounts: vec![],
+        latency: spec::Latency::Ordinary,
         network: Network::Host,
         demand: None,
         hidden: vec![],

@@ -8,7 +8,7 @@ use crate::privileges::{self, Privileges};
 use crate::rank::{Common, Rank};
 use crate::report::Marks;
 use crate::rootfs::Tree;
-use crate::{Workload, seccomp, sys};
+use crate::{Workload, latency, seccomp, sys};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 use spec::{IsolationMark, Network};
@@ -111,6 +111,8 @@ fn furnish(order: &mut Order) -> Result<(Vec<Rank>, Common, Marks), Failure> {
     let mut marks = Marks::default();
     let privileged = order.privileged;
     let workload = order.workload;
+    // Before a control group takes the devices of the machine away.
+    let awake = latency::prepare(order.workload.latency, &mut marks);
     order.join_groups(&mut marks)?;
     let memory_nodes = order.memory_nodes(&mut marks);
     let ranks = order.ranks()?;
@@ -141,7 +143,7 @@ fn furnish(order: &mut Order) -> Result<(Vec<Rank>, Common, Marks), Failure> {
         seccomp::apply(filter).map_err(failed("putting the system call filter on"))?;
     }
     describe_container(workload, privileged, &mut marks);
-    Ok((ranks, Common { filter: None, privileges: None, memory_nodes }, marks))
+    Ok((ranks, Common { filter: None, privileges: None, memory_nodes, awake }, marks))
 }
 
 /// Ranks go before the node, and before people's shells, when the whole machine runs out of memory.
@@ -261,6 +263,8 @@ fn prepare_process(order: &mut Order, why: &str) -> Result<(Vec<Rank>, Common, M
             .hint("use the paths of the machine in the job"));
     }
     let mut marks = Marks::default();
+    // Before a control group takes the devices of the machine away.
+    let awake = latency::prepare(order.workload.latency, &mut marks);
     order.join_groups(&mut marks)?;
     let memory_nodes = order.memory_nodes(&mut marks);
     let ranks = order.ranks()?;
@@ -288,6 +292,6 @@ fn prepare_process(order: &mut Order, why: &str) -> Result<(Vec<Rank>, Common, M
         true => Privileges::of(identity.uid, identity.gid, &identity.groups),
         false => Privileges::unchanged(),
     };
-    let common = Common { filter, privileges: Some(privileges), memory_nodes };
+    let common = Common { filter, privileges: Some(privileges), memory_nodes, awake };
     Ok((ranks, common, marks))
 }

@@ -76,7 +76,9 @@ fn keep_only_our_descriptors(plan: &Plan) {
     }
     let ranks = plan.ranks.borrow();
     let outputs = ranks.iter().filter_map(|rank| rank.output.as_ref()).map(AsRawFd::as_raw_fd);
-    sys::close_all_but(&outputs.chain([plan.socket.as_raw_fd()]).collect::<Vec<_>>());
+    sys::close_all_but(
+        &outputs.chain([plan.socket.as_raw_fd()]).chain(plan.common.awake.as_ref().map(AsRawFd::as_raw_fd)).collect::<Vec<_>>(),
+    );
 }
 
 /// Starts every rank before waiting for any; one that fails takes the others with it, as a gang starts

@@ -16,6 +16,7 @@ mod child;
 mod errand;
 mod error;
 mod init;
+mod latency;
 mod leftovers;
 mod memory;
 mod person;

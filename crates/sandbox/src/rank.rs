@@ -31,6 +31,8 @@ pub(crate) struct Common {
     pub privileges: Option<Privileges>,
     /// Memory nodes, where no control group binds them.
     pub memory_nodes: Vec<u64>,
+    /// Keeps cores from sleeping deeply while it is open; the run's first process holds it to its end.
+    pub awake: Option<OwnedFd>,
 }
 
 /// A started rank whose program may or may not have been executed.

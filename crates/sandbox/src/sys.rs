@@ -213,6 +213,36 @@ pub fn bind_memory(nodes: &[u64]) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_set_mempolicy, MPOL_BIND, nodes.as_ptr(), nodes.len() * 64 + 1) }).map(drop)
 }
 
+/// The scheduler's attributes of a task, as sched_setattr(2) has them in its first version.
+#[repr(C)]
+#[derive(Default)]
+struct SchedulingAttributes {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// Asks the scheduler for slices of this length for this thread and whatever it starts, its nice value kept. Gives the length
+/// that the kernel has afterwards; zero where it has none by task.
+pub fn ask_for_slice(length: std::time::Duration) -> io::Result<std::time::Duration> {
+    let size = std::mem::size_of::<SchedulingAttributes>() as u32;
+    let mut now = SchedulingAttributes { size, ..SchedulingAttributes::default() };
+    // SAFETY: the kernel writes no more than the given size into the structure.
+    let read = |now: &mut SchedulingAttributes| check(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut *now, size, 0) });
+    read(&mut now)?;
+    now.size = size;
+    now.runtime = length.as_nanos() as u64;
+    // SAFETY: the structure is read; its first field says how long it is.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const now, 0) })?;
+    read(&mut now)?;
+    Ok(std::time::Duration::from_nanos(now.runtime))
+}
+
 /// Runs this process on the given CPUs only, from a kernel bit mask.
 pub fn pin(mask: &[u64]) -> io::Result<()> {
     // SAFETY: the mask is read for the given number of bytes.

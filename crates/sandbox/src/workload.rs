@@ -3,7 +3,7 @@
 use crate::SandboxError;
 use machine::{CgroupMode, CpuSet, DeviceNode, Grant};
 use serde::{Deserialize, Serialize};
-use spec::{Identity, IsolationLevel, Mount, Network, RunId};
+use spec::{Identity, IsolationLevel, Latency, Mount, Network, RunId};
 use std::path::PathBuf;
 
 /// One run, ready to start.
@@ -20,6 +20,8 @@ pub struct Workload {
     pub processes: Vec<RankProcess>,
     pub mounts: Vec<Mount>,
     pub network: Network,
+    /// How soon the ranks want to run when something wakes them.
+    pub latency: Latency,
     /// The least level that must be reached; `None` takes what there is.
     pub demand: Option<IsolationLevel>,
     /// Directories and files the ranks must not see, such as the node's state directory.
@@ -119,6 +121,7 @@ pub(crate) mod tests {
             processes: vec![RankProcess { rank: 0, argv: vec!["true".into()], env: vec![], workdir: "/".into() }],
             mounts: vec![],
             network: Network::Host,
+            latency: Latency::Ordinary,
             demand: None,
             hidden: vec![],
             visible: vec![],

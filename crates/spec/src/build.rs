@@ -2,7 +2,7 @@
 
 use crate::limits;
 use crate::rules::violations;
-use crate::{Checkpoint, Isolation, JobSpec, Launch, Retry, Span, Work};
+use crate::{Checkpoint, Isolation, JobSpec, Latency, Launch, Retry, Span, Work};
 use machine::CpuShare;
 use std::collections::BTreeMap;
 
@@ -66,6 +66,7 @@ impl JobSpec {
             after: Vec::new(),
             array: None,
             isolation: Isolation::default(),
+            latency: Latency::Ordinary,
             notify: None,
         }
     }

@@ -44,6 +44,8 @@ pub struct JobSpec {
     pub after: Vec<Dependency>,
     pub array: Option<Array>,
     pub isolation: Isolation,
+    #[serde(default, skip_serializing_if = "Latency::is_ordinary")]
+    pub latency: Latency,
     pub notify: Option<Notify>,
 }
 
@@ -276,6 +278,23 @@ impl Array {
 
     pub fn indices(&self) -> impl Iterator<Item = u32> + '_ {
         self.ranges.iter().flat_map(|(low, high)| *low..=*high)
+    }
+}
+
+/// How soon the ranks want to run again when something wakes them. What is done for it is told with the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Latency {
+    /// As every other process.
+    #[default]
+    Ordinary,
+    /// Soon, at the price of more switches, and of more power while the run goes on.
+    Low,
+}
+
+impl Latency {
+    fn is_ordinary(&self) -> bool {
+        *self == Latency::Ordinary
     }
 }
 

@@ -29,8 +29,8 @@ pub use grammar::{
 };
 pub use ids::{IdError, JobId, RunId};
 pub use job::{
-    Array, Checkpoint, CpuRequest, Dependency, DependencyCondition, DeviceRequest, Environment, Framework, Isolation, JobSpec, Launch,
-    Mount, Network, Notify, NotifyOn, Packages, Retry, RetryOn, ShareRequest, Signal, SignalTo, Work,
+    Array, Checkpoint, CpuRequest, Dependency, DependencyCondition, DeviceRequest, Environment, Framework, Isolation, JobSpec, Latency,
+    Launch, Mount, Network, Notify, NotifyOn, Packages, Retry, RetryOn, ShareRequest, Signal, SignalTo, Work,
 };
 pub use machine::{Bytes, IsolationLevel};
 pub use parse::{ParseContext, job_reference, job_schema, parse_job, parse_queues};

@@ -2,7 +2,7 @@
 //! document.
 
 use crate::field_error::{FieldError, Quoted, either, nearest};
-use crate::{DependencyCondition, IsolationLevel, Launch, Network, NotifyOn, RetryOn, Signal, SignalTo};
+use crate::{DependencyCondition, IsolationLevel, Latency, Launch, Network, NotifyOn, RetryOn, Signal, SignalTo};
 use machine::DeviceClass;
 use std::fmt;
 
@@ -123,6 +123,7 @@ words!(
 );
 words!(SignalTo, "receiver of the signal", Main = "main", All = "all");
 words!(NotifyOn, "job state to notify of", Running = "running", Succeeded = "succeeded", Failed = "failed", Cancelled = "cancelled");
+words!(Latency, "latency", Ordinary = "ordinary", Low = "low");
 words!(Network, "network", Host = "host", None = "none");
 words!(DependencyCondition, "condition", Ok = "ok", NotOk = "not-ok", Any = "any");
 words!(Signal, "signal a job can save its work on", Term = "SIGTERM", Int = "SIGINT", Hup = "SIGHUP", Usr1 = "SIGUSR1", Usr2 = "SIGUSR2");
@@ -191,6 +192,7 @@ mod tests {
         same_in_json::<Launch>();
         same_in_json::<RetryOn>();
         same_in_json::<NotifyOn>();
+        same_in_json::<Latency>();
         same_in_json::<Network>();
         same_in_json::<IsolationLevel>();
         same_in_json::<DependencyCondition>();

@@ -29,6 +29,7 @@ pub fn spec(name: &str) -> JobSpec {
         after: vec![],
         array: None,
         isolation: Isolation::default(),
+        latency: spec::Latency::Ordinary,
         notify: None,
     }
 }

@@ -154,6 +154,7 @@ impl Keeper {
                 .collect(),
             mounts: order.spec.mounts.iter().cloned().chain(self.hosts_file()).collect(),
             network: order.spec.isolation.network,
+            latency: order.spec.latency,
             demand: order.spec.isolation.level,
             hidden: vec![self.state.root().to_path_buf()],
             visible: environment.map(PathBuf::from).into_iter().chain(files).collect(),

@@ -160,6 +160,7 @@ pub fn scripts(directory: &Path, scripts: &[&str]) -> Workload {
         processes: scripts.iter().enumerate().map(process).collect(),
         mounts: vec![],
         network: Network::Host,
+        latency: spec::Latency::Ordinary,
         demand: None,
         hidden: vec![],
         visible: vec![],

@@ -8,9 +8,9 @@ use crate::parse::reader::Reader;
 use crate::parse::table::{self, About, Field, Shape};
 use crate::words::Word;
 use crate::{
-    Checkpoint, Environment, Framework, Isolation, IsolationLevel, JobSpec, Launch, Mount, Network, Notify, NotifyOn, Packages, Ranks,
-    Retry, RetryOn, SignalTo, Work, limits, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_mount, parse_ranks, parse_signal,
-    parse_span, split_command,
+    Checkpoint, Environment, Framework, Isolation, IsolationLevel, JobSpec, Latency, Launch, Mount, Network, Notify, NotifyOn, Packages,
+    Ranks, Retry, RetryOn, SignalTo, Work, limits, parse_array, parse_bytes, parse_cpus, parse_dependency, parse_mount, parse_ranks,
+    parse_signal, parse_span, split_command,
 };
 
 /// A job while its file is read.
@@ -38,7 +38,7 @@ listings!(isolation_fields = ISOLATION, notify_fields = NOTIFY);
 pub(super) const PLAIN: About =
     About { name: "", shape: Shape::Text, required: false, summary: "", detail: "", default: "", examples: &[], elsewhere: &[] };
 
-pub(crate) static JOB: [Field<Draft>; 23] = [
+pub(crate) static JOB: [Field<Draft>; 24] = [
     Field {
         about: About {
             name: "name",
@@ -352,6 +352,18 @@ pub(crate) static JOB: [Field<Draft>; 23] = [
             ..PLAIN
         },
         read: |draft, reader, node| reader.mapping(node, &ISOLATION, &mut draft.spec.isolation),
+    },
+    Field {
+        about: About {
+            name: "latency",
+            shape: Shape::Word(Latency::NAMES),
+            summary: "`low`: ranks run again soon after something wakes them (a short slice, no deep sleep of idle cores), at the price of power.",
+            default: "ordinary",
+            examples: &["low"],
+            elsewhere: &["latency_sensitive", "realtime"],
+            ..PLAIN
+        },
+        read: |draft, reader, node| draft.spec.latency = reader.word(node).unwrap_or_default(),
     },
     Field {
         about: About {
