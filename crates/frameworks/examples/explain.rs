@@ -82,6 +82,7 @@ fn job(launch: Launch, ranks: u32, workdir: &str, command: &[String]) -> JobSpec
         after: vec![],
         array: None,
         isolation: Isolation::default(),
+        latency: Default::default(),
         notify: None,
     }
 }

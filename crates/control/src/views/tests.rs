@@ -31,6 +31,7 @@ pub fn sample_spec(name: &str) -> JobSpec {
         after: vec![],
         array: None,
         isolation: Default::default(),
+        latency: Default::default(),
         notify: None,
     }
 }

@@ -33,6 +33,7 @@ pub fn job(command: &str) -> JobSpec {
         after: vec![],
         array: None,
         isolation: Default::default(),
+        latency: Default::default(),
         notify: None,
     }
 }

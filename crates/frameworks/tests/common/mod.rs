@@ -29,6 +29,7 @@ pub fn job(ranks: u32, launch: Launch) -> JobSpec {
         after: vec![],
         array: None,
         isolation: Isolation::default(),
+        latency: Default::default(),
         notify: None,
     }
 }

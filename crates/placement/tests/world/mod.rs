@@ -78,6 +78,7 @@ pub fn spec() -> JobSpec {
         after: vec![],
         array: None,
         isolation: Default::default(),
+        latency: Default::default(),
         notify: None,
     }
 }
