@@ -2,7 +2,7 @@
 
 use crate::{JobRow, JobView, ReasonView};
 use serde::{Deserialize, Serialize};
-use spec::{JobId, JobSpec, RunId, Time};
+use spec::{JobId, JobSpec, RunId, Supposition, Time};
 
 /// Grows when a change to the wire makes old clients wrong. Sent by both sides in [`API_HEADER`].
 pub const API_VERSION: u32 = 1;
@@ -55,6 +55,9 @@ pub struct CancelRequest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlanRequest {
     pub spec: JobSpec,
+    /// Changes to the cluster that are supposed.
+    #[serde(default)]
+    pub suppose: Vec<Supposition>,
 }
 
 /// `GET /v1/jobs/{id}/wait`.

@@ -252,12 +252,16 @@ pub struct Submit {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exits with 0 when it starts now, 1 when it would wait, 2 when it never fits.\n\nExamples:\n  ashlar plan job.yaml\n  ashlar plan job.yaml --json | jq .reasons"
+    after_help = "Exits with 0 when it starts now, 1 when it would wait, 2 when it never fits.\n\nExamples:\n  ashlar plan job.yaml\n  ashlar plan job.yaml --json | jq .reasons\n  ashlar plan job.yaml --whatif ended=7 --whatif devices=2 --whatif limit=1h"
 )]
 pub struct Plan {
     /// Job file; - reads it from standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
+    /// Suppose this too: ended=JOB, healthy=DEVICE, unlimited=QUEUE, or another queue, priority, ranks, cpus, memory, devices, expect or limit
+    /// of the job; may be repeated
+    #[arg(long, value_name = "CHANGE")]
+    pub whatif: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

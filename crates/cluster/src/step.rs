@@ -5,7 +5,7 @@ use crate::{Answer, Batch, Command, Effects, Input, Job, JobState, Refusal, Stat
 use diagnosis::{Finding, Severity};
 
 use placement::{Blocker, Gate, Plan, Policy, Reason, Snapshot, Waiting, WhatIf};
-use spec::{Identity, JobId, JobSpec, Report, RunId, RunPhase, Span, Time};
+use spec::{Identity, JobId, JobSpec, Report, RunId, RunPhase, Span, Supposition, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -475,9 +475,16 @@ impl Core {
         self.plan.reservations.iter().find(|reservation| reservation.job == id).map(|reservation| reservation.at)
     }
 
-    /// What a submission would lead to now. Of an array, its first task. Nothing changes. `ended` is as in
+    /// What a submission would lead to now. Of an array, its first task. Nothing changes; `suppose` is taken to be so. `ended` is as in
     /// [`Input::Submit`]. Refused as the submission would be, and when the job would be cancelled at once.
-    pub fn what_if(&self, spec: Arc<JobSpec>, owner: &Identity, ended: &[(JobId, JobState)], now: Time) -> Result<WhatIf, Refusal> {
+    pub fn what_if(
+        &self,
+        spec: Arc<JobSpec>,
+        owner: &Identity,
+        suppose: &[Supposition],
+        ended: &[(JobId, JobState)],
+        now: Time,
+    ) -> Result<WhatIf, Refusal> {
         self.room_for(&spec, owner)?;
         let queue = self.state.queue_for(&spec, owner)?.name.clone();
         let ended = self.with_recent(&spec, ended.to_vec());
@@ -492,7 +499,8 @@ impl Core {
             None => JobId::new(number),
         };
         let waiting = Waiting { job, spec, queue, user: owner.user.clone(), submitted: now, gates, claim: None };
-        Ok(placement::what_if(self.view.snapshot(), &self.policy, now, waiting))
+        let supposed = placement::suppose(self.view.snapshot(), suppose).map_err(|error| Refusal::Inconsistent(error.to_string()))?;
+        Ok(placement::what_if(&supposed, &self.policy, now, waiting))
     }
 }
 

@@ -41,6 +41,7 @@ mod place;
 mod planner;
 mod reason;
 mod resize;
+mod suppose;
 mod tree;
 
 pub use check::check;
@@ -50,3 +51,4 @@ pub use model::{
 };
 pub use planner::{plan, what_if};
 pub use resize::next_resizable;
+pub use suppose::{SupposeError, suppose};

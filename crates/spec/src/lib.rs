@@ -17,6 +17,7 @@ mod problem;
 mod report;
 mod rules;
 mod sbatch;
+mod supposition;
 mod tenant;
 mod time;
 mod words;
@@ -41,6 +42,7 @@ pub use report::{
 pub use sbatch::{
     Sbatch, SbatchContext, ScriptPlace, Step, find_script, is_batch_script, job_id_of_slurm, read_sbatch, read_srun, slurm_time,
 };
+pub use supposition::{Supposition, suppose};
 pub use tenant::{Limits, Queue, QueueTree, TreeError, check_tree};
 pub use time::{Span, Time};
 pub use words::parse_signal;

@@ -22,7 +22,7 @@ use hyper::body::Bytes;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use spec::{JobId, JobSpec};
+use spec::{JobId, JobSpec, Supposition};
 use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
@@ -149,7 +149,12 @@ impl Client {
 
     /// What a submission would lead to now; nothing is written.
     pub fn plan(&self, spec: JobSpec) -> Result<PlanView, ClientError> {
-        self.post("/v1/plan", &PlanRequest { spec })
+        self.plan_if(spec, Vec::new())
+    }
+
+    /// The same, with changes to the cluster that are supposed.
+    pub fn plan_if(&self, spec: JobSpec, suppose: Vec<Supposition>) -> Result<PlanView, ClientError> {
+        self.post("/v1/plan", &PlanRequest { spec, suppose })
     }
 
     pub fn machine(&self) -> Result<MachineView, ClientError> {

@@ -1,13 +1,13 @@
 //! `ashlar plan job.yaml`
 
 use super::submit::{read_job, warn_of_missing};
-use super::why::print_reasons;
+use super::why::{print_reasons, when};
 use crate::arguments::Plan;
 use crate::failure::{FAILED, Failure, INPUT};
-use crate::listing;
 use crate::state::Place;
+use crate::{listing, moment};
 use api::{ElasticView, PlanVerdict, PlanView};
-use spec::Launch;
+use spec::{JobSpec, Launch, Supposition};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -16,11 +16,16 @@ pub fn run(place: &Place, plan: Plan) -> Result<ExitCode, Failure> {
     let missing = warn_of_missing(place, &job);
     let client = place.connect()?;
     let elsewhere = if job.launch == Launch::Slurm { crate::slurm::into_known_queue(&client, &mut job)? } else { None };
-    let mut view = client.plan(job)?;
+    let (supposed, suppositions) = suppose(&job, &plan.whatif)?;
+    let as_it_is = if plan.whatif.is_empty() { None } else { Some(client.plan(job)?) };
+    let mut view = client.plan_if(supposed, suppositions)?;
     view.warnings.extend(missing.into_iter().chain(elsewhere));
     if plan.json {
         listing::print_json(&view)?;
     } else {
+        if let Some(now) = &as_it_is {
+            println_now(now, &plan.whatif)?;
+        }
         print(&view)?;
         view.warnings.iter().for_each(|text| listing::warn(text));
     }
@@ -29,6 +34,32 @@ pub fn run(place: &Place, plan: Plan) -> Result<ExitCode, Failure> {
         PlanVerdict::Waits => ExitCode::from(FAILED),
         PlanVerdict::Never => ExitCode::from(INPUT),
     })
+}
+
+/// The job and the cluster as they are supposed to be.
+fn suppose(job: &JobSpec, changes: &[String]) -> Result<(JobSpec, Vec<Supposition>), Failure> {
+    let mut supposed = job.clone();
+    let mut suppositions = Vec::new();
+    for text in changes {
+        let found = spec::suppose(text, &mut supposed).map_err(|error| {
+            let failure = Failure::input(format!("--whatif {text}: {error}"));
+            error.hint.clone().into_iter().fold(failure, Failure::hint)
+        })?;
+        suppositions.extend(found);
+    }
+    supposed.validate().map_err(|sentences| Failure::input(format!("--whatif: {}", sentences.join("; "))))?;
+    Ok((supposed, suppositions))
+}
+
+/// How things are, in a line, before what they would be.
+fn println_now(view: &PlanView, changes: &[String]) -> io::Result<()> {
+    let planned = view.planned_start.map(|at| format!(", planned start {}", when(at, moment::now()))).unwrap_or_default();
+    let verdict = match view.verdict {
+        PlanVerdict::StartsNow => "starts now".to_string(),
+        PlanVerdict::Waits => format!("would wait{planned}"),
+        PlanVerdict::Never => "never fits".to_string(),
+    };
+    writeln!(io::stdout(), "as it is: {verdict}\nif {}:", changes.join(" and "))
 }
 
 fn print(view: &PlanView) -> io::Result<()> {

@@ -44,9 +44,14 @@ pub fn print_reasons(out: &mut impl Write, reasons: &[ReasonView], planned: Opti
         }
     }
     if let Some(at) = planned {
-        writeln!(out, "  planned start: {} ({})", clock(at), moment::relative(at, now))?;
+        writeln!(out, "  planned start: {}", when(at, now))?;
     }
     Ok(())
+}
+
+/// `10:01 UTC (in 23 min)`.
+pub fn when(at: Time, now: Time) -> String {
+    format!("{} ({})", clock(at), moment::relative(at, now))
 }
 
 /// A planned start that still lies ahead.

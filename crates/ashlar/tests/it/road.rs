@@ -268,3 +268,35 @@ fn the_machine_and_the_queues_show_who_holds_what() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr(&wrong).contains("lab"), "{}", stderr(&wrong));
 }
+
+/// What a job would do if things were otherwise, beside how they are.
+#[test]
+fn a_plan_answers_what_if() {
+    let node = TestNode::start();
+    let cpus = node.json(&["machine", "--json"])["cpus"].as_array().map_or(2, Vec::len);
+    let holder = node.detach(&["--cpus", &cpus.to_string(), "--memory", "64MiB"], "sleep 1000");
+    std::fs::write(node.home.path().join("job.yaml"), "command: [\"true\"]\nmemory: 64MiB\ncpus: 1\n").unwrap();
+    let plan = |changes: &[&str]| {
+        let flags = changes.iter().flat_map(|change| ["--whatif", change]);
+        node.ashlar(&["plan", "job.yaml"].into_iter().chain(flags).collect::<Vec<_>>())
+    };
+    assert_eq!(plan(&[]).status.code(), Some(1));
+    let ended = format!("ended={holder}");
+    let found = plan(&[&ended]);
+    assert_eq!(found.status.code(), Some(0), "{}", stderr(&found));
+    let text = stdout(&found);
+    assert!(text.starts_with("as it is: would wait, planned start "), "{text}");
+    assert!(text.contains(&format!("\nif {ended}:\nstarts now\n")), "{text}");
+    // Both together, and as JSON what is supposed alone.
+    let never = node.ashlar(&["plan", "job.yaml", "--json", "--whatif", &ended, "--whatif", "ranks=64"]);
+    assert_eq!(never.status.code(), Some(2));
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&never.stdout).unwrap()["verdict"], "never");
+    for (change, says) in
+        [("ended=99", "neither runs nor waits"), ("healthy=x", "no machine has a device"), ("colour=red", "hint:"), ("ranks=0", "ranks")]
+    {
+        let refused = plan(&[change]);
+        assert_eq!(refused.status.code(), Some(2), "{change}");
+        assert!(stderr(&refused).contains(says), "{change}: {}", stderr(&refused));
+    }
+    assert_eq!(node.json(&["jobs", "--json"]).as_array().map(Vec::len), Some(1), "nothing was submitted");
+}

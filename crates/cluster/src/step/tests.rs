@@ -213,17 +213,17 @@ fn what_if_changes_nothing_and_refuses_like_a_submission() {
     let mut core = core(2);
     let _ = core.step(vec![submit(sample::spec("a"), None)], NOW);
     let before = core.state().clone();
-    let fits = core.what_if(Arc::new(sample::spec("b")), &ada(), &[], NOW).expect("answered");
+    let fits = core.what_if(Arc::new(sample::spec("b")), &ada(), &[], &[], NOW).expect("answered");
     assert!(fits.start.is_some());
     let large = JobSpec { cpus: machine::CpuShare::whole(9), ..sample::spec("b") };
-    let never = core.what_if(Arc::new(large), &ada(), &[], NOW).expect("answered");
+    let never = core.what_if(Arc::new(large), &ada(), &[], &[], NOW).expect("answered");
     assert!(never.start.is_none() && never.reasons[0].never);
     let elsewhere = JobSpec { queue: Some("x".into()), ..sample::spec("b") };
-    assert!(matches!(core.what_if(Arc::new(elsewhere), &ada(), &[], NOW), Err(Refusal::NoSuchQueue { .. })));
+    assert!(matches!(core.what_if(Arc::new(elsewhere), &ada(), &[], &[], NOW), Err(Refusal::NoSuchQueue { .. })));
     let after = |job| JobSpec { after: vec![Dependency { job, condition: DependencyCondition::Ok }], ..sample::spec("b") };
-    let unknown = core.what_if(Arc::new(after(JobId::new(9))), &ada(), &[], NOW);
+    let unknown = core.what_if(Arc::new(after(JobId::new(9))), &ada(), &[], &[], NOW);
     assert_eq!(unknown.err(), Some(Refusal::NoSuchDependency(JobId::new(9))));
-    let failed = core.what_if(Arc::new(after(JobId::new(9))), &ada(), &[(JobId::new(9), JobState::Failed)], NOW);
+    let failed = core.what_if(Arc::new(after(JobId::new(9))), &ada(), &[], &[(JobId::new(9), JobState::Failed)], NOW);
     assert!(matches!(failed.err(), Some(Refusal::Inconsistent(_))));
     assert_eq!(*core.state(), before);
 }

@@ -211,7 +211,7 @@ impl Story {
     }
 
     fn what_if(&mut self, words: &Words<'_>) -> Told {
-        match self.core.what_if(Arc::new(spec(words)?), &sample::person("ada", 1000), &[], self.now) {
+        match self.core.what_if(Arc::new(spec(words)?), &sample::person("ada", 1000), &[], &[], self.now) {
             Err(refusal) => self.print(&format!("  would be refused: {refusal}")),
             Ok(answer) => {
                 match (&answer.start, answer.planned_start) {

@@ -57,6 +57,7 @@ pub enum Request {
     WhatIf {
         spec: Arc<JobSpec>,
         owner: Identity,
+        suppose: Vec<spec::Supposition>,
         reply: Reply<Result<WhatIf, Refusal>>,
     },
     /// Jobs, by number, that need not be remembered any more.

@@ -278,10 +278,10 @@ impl Writer {
     fn afterwards(&mut self, requests: Vec<Request>) {
         for request in requests {
             match request {
-                Request::WhatIf { spec, owner, reply } => {
+                Request::WhatIf { spec, owner, suppose, reply } => {
                     let ended = self.ended(&spec.after);
                     let now = self.shared.now();
-                    let _ = reply.send(Ok(self.core.what_if(spec, &owner, &ended, now)));
+                    let _ = reply.send(Ok(self.core.what_if(spec, &owner, &suppose, &ended, now)));
                 }
                 Request::PutToken { token, most, reply } => {
                     let _ = reply.send(self.log.put_token(&token, most).map_err(|error| unavailable(&error)));

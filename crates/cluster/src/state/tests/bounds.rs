@@ -24,7 +24,7 @@ fn live_jobs_are_bounded_for_one_and_for_all() {
     assert_eq!(submit(&mut core, array(99_999), &ada, Some("k")), Answer::Accepted(JobId::new(1)));
     let Answer::Refused(refusal) = submit(&mut core, array(2), &ada, None) else { panic!("above the bound") };
     assert_eq!(refusal.to_string(), "ada has 99999 unfinished jobs, 2 more would be above the 100000 allowed");
-    assert!(matches!(core.what_if(Arc::new(array(2)), &ada, &[], Time(1000)), Err(Refusal::TooManyJobs { .. })));
+    assert!(matches!(core.what_if(Arc::new(array(2)), &ada, &[], &[], Time(1000)), Err(Refusal::TooManyJobs { .. })));
     assert_eq!(submit(&mut core, sample::spec("one"), &ada, None), Answer::Accepted(JobId::new(2)));
     assert_eq!(submit(&mut core, array(99_999), &ada, Some("k")), Answer::Accepted(JobId::new(1)), "the same again takes no room");
     assert_eq!(submit(&mut core, array(100_000), &bob, None), Answer::Accepted(JobId::new(3)));

@@ -108,13 +108,13 @@ fn gone(id: spec::JobId, found: &Found) -> Failure {
 pub async fn plan(
     State(app): State<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
-    Body(PlanRequest { spec }): Body<PlanRequest>,
+    Body(PlanRequest { spec, suppose }): Body<PlanRequest>,
 ) -> Reply<PlanView> {
     let (checker, asker) = (app.clone(), viewer.clone());
     let spec = blocking(move || check(&checker, &spec, None, &asker).map(|()| Arc::new(spec)).map_err(Failure)).await?;
     let owner = viewer.identity.clone();
     let asked = spec.clone();
-    let found = app.shared.ask(|reply| Request::WhatIf { spec, owner, reply }).await?;
+    let found = app.shared.ask(|reply| Request::WhatIf { spec, owner, suppose, reply }).await?;
     let found = found.map_err(|why| Failure(refusal(&why)))?;
     let now = app.shared.now();
     let view = views::plan_view(&found, &asked, &app.shared.view.read().state, &viewer, now);
