@@ -2,12 +2,14 @@
 
 mod doctor;
 mod env;
+mod faults;
 mod launch;
 mod machine;
 mod tune;
 
 pub use doctor::Doctor;
 pub use env::{Env, EnvAction, EnvCreate, EnvGc, EnvWhy};
+pub use faults::{Faults, FaultsAction, FaultsExplain, FaultsReplay};
 pub use launch::{Explain, Launch, LaunchAction};
 pub use machine::{Capture, MachineAction, Paths};
 pub use tune::{Tune, TuneAction, TuneApply, TuneChoice, TuneStatus, TuneUndo};
@@ -71,6 +73,8 @@ pub enum Command {
     Doctor(Doctor),
     /// Make this machine ready, as a transaction that can be undone
     Tune(Tune),
+    /// Find faults in logs of the kernel: what, where, what follows from what, and what to do
+    Faults(Faults),
     /// Make and look after environments: the software that ranks see
     Env(Env),
     /// Show queues: shares, what is held, what waits

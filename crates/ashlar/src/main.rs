@@ -11,6 +11,7 @@ mod device_text;
 mod device_watch;
 mod doctor_text;
 mod failure;
+mod faults_text;
 mod follow;
 mod hwloc_xml;
 mod inventory;
@@ -88,6 +89,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Devices(devices) => command::devices::run(&place, devices),
         Command::Doctor(doctor) => command::doctor::run(doctor),
         Command::Tune(tune) => command::tune::run(&place, tune),
+        Command::Faults(faults) => command::faults::run(faults),
         Command::Status(status) => command::status::run(&place, status),
         Command::Queues(queues) => command::queues::run(&place, queues),
         Command::Quickstart(quickstart) => command::quickstart::run(&place, quickstart),

@@ -4,6 +4,7 @@
 //! table and needs no machine; whoever holds the facts (a report of a node, a probe of the kernel) converts
 //! them at its own edge.
 
+pub mod faults;
 mod finding;
 pub mod profile;
 pub mod readiness;

@@ -13,7 +13,7 @@ mod error;
 mod facts;
 pub mod health;
 mod infiniband;
-mod kernel_log;
+pub mod kernel_log;
 mod nics;
 mod paths;
 pub mod pci;

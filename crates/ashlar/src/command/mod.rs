@@ -5,6 +5,7 @@ pub mod completions;
 pub mod devices;
 pub mod doctor;
 pub mod env;
+pub mod faults;
 pub mod jobs;
 pub mod launch;
 pub mod logs;
