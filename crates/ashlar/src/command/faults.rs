@@ -50,7 +50,7 @@ fn explain_code(asked: &FaultsExplain) -> Result<ExitCode, Failure> {
     let catalogue = catalogue(asked.catalogue.as_deref())?;
     let Some(told) = explain(&catalogue, &asked.code) else {
         return Err(Failure::input(format!("{:?} is no code, no kind of incident and no line of a fault", asked.code))
-            .hint("write it as in \"Xid 79\", \"SXid 20034\", 80E01801, fs.journal; docs/reference/faults.md lists all"));
+            .hint("write it as in \"Xid 79\", \"SXid 20034\", 80E01801, fs.journal; docs/guides/faults.md says more"));
     };
     if asked.json {
         listing::print_json(&told)?;

@@ -245,7 +245,7 @@ impl<'c> Engine<'c> {
             if rule.cause.contains(&kind) {
                 // A cause that is told after its consequence comes with it, not long after.
                 for effect in &rule.effect {
-                    let before = self.latest(effect, new, rule.within.min(5), rule.same);
+                    let before = self.latest(effect, new, rule.within.min(1), rule.same);
                     if let Some(effect) = before.filter(|effect| self.report.incidents[*effect].cause.is_none()) {
                         self.tie(new, effect);
                     }

@@ -145,7 +145,8 @@ fn bracket(line: &str, speaker: Speaker) -> Option<Line<'_>> {
     }
     // Of the journal's monotonic form.
     if speaker == Speaker::Unknown
-        && let Some((_, after)) = rest.split_once(' ')
+        && let Some((host, after)) = rest.split_once(' ')
+        && !host.contains([':', '['])
         && let Some(text) = after.strip_prefix("kernel: ")
     {
         return Some(Line { speaker: Speaker::Kernel, at: Some(at), text });
