@@ -243,3 +243,19 @@ fn after_long_quiet_it_is_a_new_incident() {
     let log = "[ 10.0] EXT4-fs error (device sda): x\n[ 20.0] EXT4-fs error (device sda): x\n[ 90000.0] EXT4-fs error (device sda): x\n";
     assert_eq!(told(&read(log)), ["fs.error job-fatal 2", "fs.error job-fatal 1"]);
 }
+
+#[test]
+fn a_card_that_falls_off_is_told_once_and_without_an_xid_too() {
+    let xid = "[ 20.4] NVRM: Xid (PCI:0000:18:00): 79, pid=4242, name=python, GPU has fallen off the bus.\n";
+    let lines = [
+        "[ 20.4] NVRM: GPU 0000:18:00.0: GPU has fallen off the bus.\n",
+        "[ 20.4] NVRM: GPU at PCI:0000:18:00: GPU has fallen off the bus.\n",
+        "[ 20.4] NVRM: The NVIDIA GPU 0000:18:00.0 (PCI ID: 10de:2330) fell off the bus and is not responding\n",
+        "[ 20.4] NVRM: GPU is lost.\n",
+    ];
+    assert_eq!(told(&read(xid)), ["nvidia.xid.79 node-reboot 1"]);
+    for line in lines {
+        assert_eq!(told(&read(line)), ["nvidia.fell-off node-reboot 1"], "{line}");
+        assert_eq!(read(&format!("{xid}{line}")).incidents[1].cause, Some(1), "{line}");
+    }
+}
