@@ -1,12 +1,15 @@
 use super::*;
 use proptest::prelude::*;
 
+/// A form with @ for what is said, who says it, when.
+type Case = (&'static str, Speaker, Option<(i64, Base)>);
+
 #[test]
 fn a_line_is_read_in_every_form() {
     use Base::{Boot, Clock, Year};
     use Speaker::{Forged, Kernel, Program, Unknown};
     let said = "Aborting journal on device sda1-8.";
-    let cases: [(&str, Speaker, Option<(i64, Base)>); 23] = [
+    let cases: [Case; 23] = [
         ("6,3964,206764307,-;@", Kernel, Some((206_764_307, Boot))),
         ("3,3964,206764307,c,caller=T12;@", Kernel, Some((206_764_307, Boot))),
         ("12,3964,206764307,-;@", Forged, Some((206_764_307, Boot))),
