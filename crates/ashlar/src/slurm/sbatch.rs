@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::state::{Place, job_exit, patiently};
 use crate::{moment, program};
 use api::{Client, PlanVerdict};
-use spec::{JobSpec, Sbatch, SbatchContext, ScriptPlace};
+use spec::{JobSpec, Mount, Sbatch, SbatchContext, ScriptPlace};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -66,7 +66,13 @@ pub fn read_script(file: &str, text: Option<&str>, words: &[String]) -> Result<S
         program: program.display().to_string(),
         variables: std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect(),
     };
-    spec::read_sbatch(text, words, &context).map_err(|problems| Failure::problems(&problems))
+    let mut read = spec::read_sbatch(text, words, &context).map_err(|problems| Failure::problems(&problems))?;
+    // A job has a /tmp of its own; `srun` inside it is this very program.
+    if program.starts_with("/tmp") || program.starts_with("/var/tmp") {
+        let path = context.program.clone();
+        read.spec.mounts.push(Mount { source: path.clone(), target: path, read_only: true });
+    }
+    Ok(read)
 }
 
 /// Partitions of another cluster are no queues here: the job goes where all may, and its submitter is told.
